@@ -1,0 +1,81 @@
+"""Which storage account, and with which credential: resolves the ways to say so that Azure users know."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from tempagg_pipeline.core.settings import SettingsError, StoreSettings
+
+_AZURITE_ACCOUNT = "devstoreaccount1"
+_AZURITE_ENDPOINT = "http://127.0.0.1:10000/devstoreaccount1"
+
+
+@dataclass(frozen=True)
+class AzureAccess:
+    """A storage account, and a key or a SAS; with neither, ``DefaultAzureCredential`` is meant."""
+
+    account: str
+    endpoint: str
+    """Blob endpoint without a slash at the end."""
+    account_key: SecretStr | None = None
+    sas_token: SecretStr | None = None
+
+
+def resolve(settings: StoreSettings) -> AzureAccess:
+    """Settle account, endpoint and credential: connection string, then key or SAS, then credentials file, then none.
+
+    Raises:
+        SettingsError: what is configured is incomplete or can't be read.
+    """
+    if settings.connection_string is not None:
+        return _from_connection_string(settings.connection_string.get_secret_value())
+    account, key = settings.account, settings.account_key
+    if settings.credentials_path is not None and key is None and settings.sas_token is None:
+        account, key = _from_credentials_file(settings.credentials_path)
+    account = account or _account_of(settings.endpoint)
+    if not account:
+        raise SettingsError("AZURE_STORAGE_ACCOUNT: expected the storage account's name, found nothing")
+    endpoint = settings.endpoint or _public_endpoint(account)
+    return AzureAccess(account, endpoint.rstrip("/"), key, settings.sas_token)
+
+
+def _public_endpoint(account: str, suffix: str = "core.windows.net") -> str:
+    return f"https://{account}.blob.{suffix}"
+
+
+def _account_of(endpoint: str | None) -> str | None:
+    """``https://name.blob.core.windows.net`` names its account; an emulator's endpoint has it as the path."""
+    if endpoint is None:
+        return None
+    host, _, path = endpoint.partition("://")[2].rstrip("/").partition("/")
+    return path or host.partition(".")[0] or None
+
+
+def _from_connection_string(text: str) -> AzureAccess:
+    fields = dict(part.split("=", 1) for part in text.strip().rstrip(";").split(";") if "=" in part)
+    if fields.get("UseDevelopmentStorage", "").lower() == "true":
+        raise SettingsError(
+            "AZURE_STORAGE_CONNECTION_STRING: expected an account; for Azurite give its full connection string"
+            f" (AccountName={_AZURITE_ACCOUNT};AccountKey=…;BlobEndpoint={_AZURITE_ENDPOINT})"
+        )
+    endpoint, account = fields.get("BlobEndpoint"), fields.get("AccountName")
+    account = account or _account_of(endpoint)
+    if not account:
+        raise SettingsError("AZURE_STORAGE_CONNECTION_STRING: expected AccountName=… or BlobEndpoint=…")
+    key, sas = fields.get("AccountKey"), fields.get("SharedAccessSignature")
+    endpoint = endpoint or _public_endpoint(account, fields.get("EndpointSuffix", "core.windows.net"))
+    return AzureAccess(account, endpoint.rstrip("/"), SecretStr(key) if key else None, SecretStr(sas) if sas else None)
+
+
+def _from_credentials_file(path: Path) -> tuple[str, SecretStr]:
+    expected = f'AZURE_CREDENTIALS_PATH: expected JSON {{"storage_account": …, "account_key": …}} in {path}'
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content["storage_account"], SecretStr(content["account_key"])
+    except OSError as error:
+        raise SettingsError(f"{expected}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        # The content may be a secret in the wrong place: it is not shown.
+        raise SettingsError(expected) from None
