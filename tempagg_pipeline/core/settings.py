@@ -58,6 +58,11 @@ class StoreSettings(_Section):
         description="Where producers leave raw files when not straight in the container: a directory, or"
         " `az://container` in the same account. The raw asset copies from there.",
     )
+    threads: PositiveInt = Field(
+        4,
+        validation_alias="TEMPAGG_THREADS",
+        description="Locations that one run reads and writes at a time; mostly it waits for the store.",
+    )
     account: str | None = Field(
         None, validation_alias="AZURE_STORAGE_ACCOUNT", description="Name of the storage account."
     )
