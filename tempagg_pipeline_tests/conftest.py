@@ -1,0 +1,31 @@
+"""Fixtures that tests of every floor share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tempagg_pipeline.core import settings as settings_module
+from tempagg_pipeline_tests.servers.azurite import Azurite, azurite
+
+_SETTINGS_PREFIXES = ("TEMPAGG_", "AZURE_", "REDIS_", "DAGSTER_")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(_SETTINGS_PREFIXES) and name != "TEMPAGG_TESTS_REQUIRE_ALL":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+    settings_module.settings.cache_clear()
+    yield
+    settings_module.settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """One Azurite for the whole test run; tests take a container of their own."""
+    with azurite(Path(tmp_path_factory.mktemp("azurite"))) as server:
+        yield server

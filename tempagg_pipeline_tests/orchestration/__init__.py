@@ -1,0 +1,1 @@
+"""Tests of Dagster's building blocks, against real instances."""

@@ -1,0 +1,1 @@
+"""Real servers for tests: on loopback, on free ports, ended by whoever started them."""
