@@ -1,13 +1,17 @@
 """Processes many locations with a few threads; one location's failure is its own and stops no other."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tempagg_pipeline.core.errors import InvalidInputError
 from tempagg_pipeline.core.locations import InvalidNameError
 from tempagg_pipeline.core.object_store import ObjectNotFoundError
 from tempagg_pipeline.core.processing import Processed
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,18 @@ def process_all(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_batches(items: Iterable[_T], size: int, seconds: float) -> Iterator[list[_T]]:
+    """Gather items: up to ``size``, or what came within ``seconds`` of the batch's first where items come slowly."""
+    batch: list[_T] = []
+    started = 0.0
+    for item in items:
+        if not batch:
+            started = time.monotonic()
+        batch.append(item)
+        if len(batch) >= size or time.monotonic() - started > seconds:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -10,18 +10,20 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from tempagg_pipeline.core.batch import Failed, Unchanged, process_all
+from tempagg_pipeline.core.batch import Failed, in_batches, process_all
 from tempagg_pipeline.core.processing import Processed
 from tempagg_pipeline.orchestration.asset_keys import GROUP, HOURLY, HOURLY_CODE_VERSION, RAW, RAW_CODE_VERSION
-from tempagg_pipeline.orchestration.checks import CHECKS, evaluate_failure
+from tempagg_pipeline.orchestration.checks import CHECKS
 from tempagg_pipeline.orchestration.dagster_internals import NO_AUTOMATIC_MATERIALIZATION
+from tempagg_pipeline.orchestration.event_batches import EventWriter
 from tempagg_pipeline.orchestration.event_metadata import HOURLY_SCHEMA, RAW_SCHEMA
 from tempagg_pipeline.orchestration.partitions import locations
-from tempagg_pipeline.orchestration.recording import Event, Recorder
+from tempagg_pipeline.orchestration.recording import Recorder
 from tempagg_pipeline.orchestration.resources import TemperatureStore
 
 IO_MANAGER = "csv_blob_io_manager"
 RECORDED_AT_ONCE = 50
+RECORDED_EVERY_SECONDS = 2.0
 
 raw_temperature = dg.AssetSpec(
     RAW,
@@ -71,26 +73,21 @@ with warnings.catch_warnings():
 )
 def temperature(
     context: dg.AssetExecutionContext, temperature_store: TemperatureStore
-) -> Iterator[Event | dg.MaterializeResult | dg.Output]:
+) -> Iterator[dg.MaterializeResult | dg.Output]:
     """Process the run's locations; one that fails does so alone, and the run's error names each with its reason."""
     processor, selected = temperature_store.processor, context.selected_asset_keys
-    recorder = Recorder(context.instance, context.run_id, processor.store, temperature_store.quality, selected)
+    recorder = Recorder(EventWriter(context), processor.store, temperature_store.quality, selected)
 
     def process(location: str) -> Processed | None:
         return processor.process(location, ingest=RAW in selected, write_hourly=HOURLY in selected)
 
     failures: list[Failed] = []
-    batch: list[Processed] = []
-    for outcome in process_all(context.partition_keys, process, temperature_store.threads):
-        if isinstance(outcome, Failed):
-            failures.append(outcome)
-            yield evaluate_failure(outcome)
-        elif not isinstance(outcome, Unchanged):
-            batch.append(outcome)
-        if len(batch) >= RECORDED_AT_ONCE:
-            yield from recorder.events(batch)
-            batch.clear()
-    yield from recorder.events(batch)
+    outcomes = process_all(context.partition_keys, process, temperature_store.threads)
+    for batch in in_batches(outcomes, RECORDED_AT_ONCE, RECORDED_EVERY_SECONDS):
+        recorder.record([outcome for outcome in batch if isinstance(outcome, Processed)])
+        failed = [outcome for outcome in batch if isinstance(outcome, Failed)]
+        recorder.record_failures(failed)
+        failures += failed
     if failures:
         raise failure_of(failures, len(context.partition_keys))
     for key in (RAW, HOURLY):

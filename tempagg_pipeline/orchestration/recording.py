@@ -4,27 +4,28 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from tempagg_pipeline.core.batch import Failed
 from tempagg_pipeline.core.object_store import ObjectStore
 from tempagg_pipeline.core.processing import Processed, Recorded
 from tempagg_pipeline.core.settings import QualitySettings
 from tempagg_pipeline.orchestration.asset_keys import HOURLY, HOURLY_CODE_VERSION, RAW, RAW_CODE_VERSION
-from tempagg_pipeline.orchestration.checks import evaluate
+from tempagg_pipeline.orchestration.checks import evaluate, evaluate_failure
 from tempagg_pipeline.orchestration.dagster_internals import (
     data_version_tags,
     input_version_tags,
     latest_materialization_ids,
 )
+from tempagg_pipeline.orchestration.event_batches import EventWriter
 from tempagg_pipeline.orchestration.event_metadata import hourly_metadata, raw_metadata, recorded_versions
 
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+_RECORDS_AT_ONCE = 200
 
 
 class Recorder:
     """Writes the history of one run.
 
     Attributes:
-        instance: Dagster's instance, asked for ids of events just written.
-        run_id: the run's.
+        writer: stores the events of the run's step.
         store: where the objects are.
         rules: thresholds of the checks.
         assets: which of the two assets the run materializes.
@@ -32,44 +33,57 @@ class Recorder:
 
     def __init__(
         self,
-        instance: dg.DagsterInstance,
-        run_id: str,
+        writer: EventWriter,
         store: ObjectStore,
         rules: QualitySettings,
         assets: Collection[dg.AssetKey] = (RAW, HOURLY),
     ) -> None:
-        self.instance = instance
-        self.run_id = run_id
+        self.writer = writer
         self.store = store
         self.rules = rules
         self.assets = assets
 
-    def events(self, batch: Sequence[Processed]) -> Iterator[Event]:
-        """Materializations and check evaluations of a batch, upstream first, to be yielded one by one.
+    def record(self, batch: Sequence[Processed]) -> None:
+        """Store materializations and check evaluations of a batch, upstream first.
 
-        Each event must be stored before the next is asked for, as Dagster does with what an op yields: the hourly
-        materialization refers to the raw one by its storage id.
+        Later events refer to earlier ones by their storage ids: the hourly materialization to the raw one it was made
+        from, a check to what it looked at.
         """
         locations = [processed.location for processed in batch]
+        checks: list[dg.AssetCheckEvaluation] = []
+        raw_ids: Mapping[str, int] = {}
         if RAW in self.assets:
-            for processed in batch:
-                yield self._raw(processed)
-        raw_ids = latest_materialization_ids(self.instance, RAW, locations)
-        if RAW in self.assets:
-            yield from self._evaluations(RAW, batch, raw_ids)
+            raw_ids = self._store_materializations(locations, [self._raw(processed) for processed in batch])
+            checks += self._evaluations(RAW, batch, raw_ids)
+        elif batch:
+            raw_ids = latest_materialization_ids(self.writer.instance, RAW, locations)
         if HOURLY in self.assets:
-            for processed in batch:
-                yield self._hourly(processed, raw_ids.get(processed.location))
-            yield from self._evaluations(HOURLY, batch, latest_materialization_ids(self.instance, HOURLY, locations))
+            hourly = [self._hourly(processed, raw_ids.get(processed.location)) for processed in batch]
+            checks += self._evaluations(HOURLY, batch, self._store_materializations(locations, hourly))
+        self.writer.store(checks)
 
-    def recorded(self, location: str) -> Recorded | None:
-        """Which versions the latest materialization of a location read and wrote."""
-        wanted = dg.AssetRecordsFilter(asset_key=HOURLY, asset_partitions=[location])
-        records = self.instance.fetch_materializations(wanted, limit=1).records
-        latest = records[0].asset_materialization if records else None
-        if latest is None or (latest.tags or {}).get("dagster/code_version") != HOURLY_CODE_VERSION:
-            return None
-        return recorded_versions(latest.metadata)
+    def record_failures(self, failures: Sequence[Failed]) -> None:
+        """Store a failed check for each location that could not be processed, so that the UI shows why."""
+        self.writer.store([evaluate_failure(failed) for failed in failures])
+
+    def _store_materializations(
+        self, locations: Sequence[str], events: Sequence[dg.AssetMaterialization]
+    ) -> Mapping[str, int]:
+        return dict(zip(locations, self.writer.store(events), strict=False))
+
+    def recorded(self, locations: Sequence[str]) -> Mapping[str, Recorded]:
+        """Which versions the latest materializations read and wrote, of those locations that have one by this code."""
+        ids = list(latest_materialization_ids(self.writer.instance, HOURLY, locations).values())
+        found: dict[str, Recorded] = {}
+        for start in range(0, len(ids), _RECORDS_AT_ONCE):
+            wanted = dg.AssetRecordsFilter(asset_key=HOURLY, storage_ids=ids[start : start + _RECORDS_AT_ONCE])
+            for record in self.writer.instance.fetch_materializations(wanted, limit=_RECORDS_AT_ONCE).records:
+                latest = record.asset_materialization
+                if latest and latest.partition and _is_of_this_code(latest):
+                    versions = recorded_versions(latest.metadata)
+                    if versions is not None:
+                        found[latest.partition] = versions
+        return found
 
     def _raw(self, processed: Processed) -> dg.AssetMaterialization:
         return dg.AssetMaterialization(
@@ -92,7 +106,11 @@ class Recorder:
         self, asset: dg.AssetKey, batch: Sequence[Processed], ids: Mapping[str, int]
     ) -> Iterator[dg.AssetCheckEvaluation]:
         for processed in batch:
-            yield from evaluate(asset, processed, self.rules, ids.get(processed.location), self.run_id)
+            yield from evaluate(asset, processed, self.rules, ids.get(processed.location), self.writer.run_id)
+
+
+def _is_of_this_code(materialization: dg.AssetMaterialization) -> bool:
+    return (materialization.tags or {}).get("dagster/code_version") == HOURLY_CODE_VERSION
 
 
 def _content(processed: Processed) -> str:
