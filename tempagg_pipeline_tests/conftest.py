@@ -8,6 +8,7 @@ import pytest
 
 from tempagg_pipeline.core import settings as settings_module
 from tempagg_pipeline_tests.servers.azurite import Azurite, azurite
+from tempagg_pipeline_tests.servers.postgres import Postgres, postgres
 
 _SETTINGS_PREFIXES = ("TEMPAGG_", "AZURE_", "REDIS_", "DAGSTER_")
 
@@ -28,4 +29,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     """One Azurite for the whole test run; tests take a container of their own."""
     with azurite(Path(tmp_path_factory.mktemp("azurite"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One PostgreSQL for the whole test run; tests take a database of their own."""
+    with postgres(Path(tmp_path_factory.mktemp("postgres"))) as server:
         yield server
