@@ -76,6 +76,7 @@ def hourly_metadata(processed: Processed, store: ObjectStore) -> Metadata:
         "hours": dg.MetadataValue.int(len(table)),
         "hours_without_data": dg.MetadataValue.int(int(np.count_nonzero(table.count == 0))),
         "readings": dg.MetadataValue.int(profile.readings),
+        "missing_minutes": dg.MetadataValue.int(profile.missing_minutes),
         "coverage": dg.MetadataValue.float(round(coverage(profile), 6)),
         **_extremes(table),
         "seconds": dg.MetadataValue.float(round(processed.seconds, 4)),

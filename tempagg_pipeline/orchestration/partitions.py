@@ -47,7 +47,7 @@ locations = LocationPartitions(name=PARTITIONS_NAME)
 def register_locations(instance: dg.DagsterInstance, found: Iterable[str]) -> list[str]:
     """Register those locations that are new; returns them, in natural order (``station2`` before ``station10``)."""
     known = set(instance.get_dynamic_partitions(PARTITIONS_NAME))
-    new = sorted(set(found) - known, key=_natural)
+    new = sorted(set(found) - known, key=natural)
     for start in range(0, len(new), _KEYS_AT_ONCE):
         instance.add_dynamic_partitions(PARTITIONS_NAME, new[start : start + _KEYS_AT_ONCE])
     return new
@@ -68,5 +68,6 @@ def locations_in_store() -> set[str]:
     return set(take_inventory(open_store(config), open_landing(config)).raw)
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sort key by which ``station2`` comes before ``station10``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]

@@ -6,7 +6,7 @@ import dagster as dg
 
 from tempagg_pipeline.core.batch import Failed
 from tempagg_pipeline.core.object_store import ObjectStore
-from tempagg_pipeline.core.processing import Processed, Recorded
+from tempagg_pipeline.core.processing import Processed
 from tempagg_pipeline.core.settings import QualitySettings
 from tempagg_pipeline.orchestration.asset_keys import HOURLY, HOURLY_CODE_VERSION, RAW, RAW_CODE_VERSION
 from tempagg_pipeline.orchestration.checks import evaluate, evaluate_failure
@@ -16,9 +16,7 @@ from tempagg_pipeline.orchestration.dagster_internals import (
     latest_materialization_ids,
 )
 from tempagg_pipeline.orchestration.event_batches import EventWriter
-from tempagg_pipeline.orchestration.event_metadata import hourly_metadata, raw_metadata, recorded_versions
-
-_RECORDS_AT_ONCE = 200
+from tempagg_pipeline.orchestration.event_metadata import hourly_metadata, raw_metadata
 
 
 class Recorder:
@@ -71,20 +69,6 @@ class Recorder:
     ) -> Mapping[str, int]:
         return dict(zip(locations, self.writer.store(events), strict=False))
 
-    def recorded(self, locations: Sequence[str]) -> Mapping[str, Recorded]:
-        """Which versions the latest materializations read and wrote, of those locations that have one by this code."""
-        ids = list(latest_materialization_ids(self.writer.instance, HOURLY, locations).values())
-        found: dict[str, Recorded] = {}
-        for start in range(0, len(ids), _RECORDS_AT_ONCE):
-            wanted = dg.AssetRecordsFilter(asset_key=HOURLY, storage_ids=ids[start : start + _RECORDS_AT_ONCE])
-            for record in self.writer.instance.fetch_materializations(wanted, limit=_RECORDS_AT_ONCE).records:
-                latest = record.asset_materialization
-                if latest and latest.partition and _is_of_this_code(latest):
-                    versions = recorded_versions(latest.metadata)
-                    if versions is not None:
-                        found[latest.partition] = versions
-        return found
-
     def _raw(self, processed: Processed) -> dg.AssetMaterialization:
         return dg.AssetMaterialization(
             RAW,
@@ -107,10 +91,6 @@ class Recorder:
     ) -> Iterator[dg.AssetCheckEvaluation]:
         for processed in batch:
             yield from evaluate(asset, processed, self.rules, ids.get(processed.location), self.writer.run_id)
-
-
-def _is_of_this_code(materialization: dg.AssetMaterialization) -> bool:
-    return (materialization.tags or {}).get("dagster/code_version") == HOURLY_CODE_VERSION
 
 
 def _content(processed: Processed) -> str:
