@@ -160,6 +160,12 @@ class RedisSettings(_Section):
     tls: bool = Field(False, validation_alias="REDIS_TLS", description="TLS beside `REDIS_HOST`.")
     username: str | None = Field(None, validation_alias="REDIS_USERNAME", description="ACL user.")
     password: SecretStr | None = Field(None, validation_alias="REDIS_PASSWORD", description="Password.")
+    sentinel_username: str | None = Field(
+        None, validation_alias="REDIS_SENTINEL_USERNAME", description="ACL user of the sentinels themselves."
+    )
+    sentinel_password: SecretStr | None = Field(
+        None, validation_alias="REDIS_SENTINEL_PASSWORD", description="Password of the sentinels themselves."
+    )
     ca_file: Path | None = Field(
         None, validation_alias="REDIS_CA_FILE", description="CA certificates for TLS; default: the system's."
     )
@@ -172,7 +178,7 @@ class RedisSettings(_Section):
     embedded_dir: Path = Field(
         LOCAL_STATE / "redis",
         validation_alias="TEMPAGG_REDIS_DIR",
-        description="Append-only file, socket and log of the embedded server.",
+        description="Append-only file, password and log of the embedded server.",
     )
 
     @property
@@ -196,10 +202,12 @@ class QueueSettings(_Section):
         description="Visibility timeout: an item whose worker is silent for so long goes back to the queue.",
     )
     max_attempts: PositiveInt = Field(
-        5, validation_alias="TEMPAGG_MAX_ATTEMPTS", description="Deliveries of an item before it is a dead letter."
+        5, validation_alias="TEMPAGG_MAX_ATTEMPTS", description="Failed attempts after which an item is a dead letter."
     )
     backoff_seconds: PositiveSeconds = Field(
-        5.0, validation_alias="TEMPAGG_BACKOFF_SECONDS", description="Delay after a first failure; doubles each time."
+        5.0,
+        validation_alias="TEMPAGG_BACKOFF_SECONDS",
+        description="Delay after a first failure, shortened at random by up to half; doubles each time.",
     )
     backoff_max_seconds: PositiveSeconds = Field(
         600.0, validation_alias="TEMPAGG_BACKOFF_MAX_SECONDS", description="Longest delay before another attempt."
