@@ -1,0 +1,138 @@
+-- claim: leases up to `limit` ready items under one token. Repeated with the same token, it returns what that holds.
+local token, owner, limit, lease_ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
+
+local MAX_NAME_BYTES = 1024
+local SHOWN_BYTES = 200
+local POP_BUDGET = 5000 -- pushes beyond `limit` that one claim sorts out as junk or duplicates
+
+local function is_utf8(name)
+  if not string.find(name, '[\128-\255]') then
+    return true
+  end
+  local remains = name
+  for _, sequence in ipairs({
+    '\240[\144-\191][\128-\191][\128-\191]', '[\241-\243][\128-\191][\128-\191][\128-\191]',
+    '\244[\128-\143][\128-\191][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236][\128-\191][\128-\191]',
+    '\237[\128-\159][\128-\191]', '[\238-\239][\128-\191][\128-\191]', '[\194-\223][\128-\191]',
+  }) do
+    remains = string.gsub(remains, sequence, ' ')
+  end
+  return not string.find(remains, '[\128-\255]')
+end
+
+local function escaped(bytes)
+  return (string.gsub(bytes, '[%z\1-\31\127-\255]', function(byte)
+    return string.format('\\x%02x', string.byte(byte))
+  end))
+end
+
+-- What no file can be called never leaves the queue; its dead letter bears a readable stand-in for the name.
+local function bury_if_junk(name, since)
+  local label, reason
+  if name == '' then
+    label, reason = '(empty)', 'expected a file name, found an empty string'
+  elseif #name > MAX_NAME_BYTES then
+    label = escaped(string.sub(name, 1, SHOWN_BYTES)) .. '... sha1 ' .. redis.sha1hex(name)
+    reason = string.format('expected a file name of at most %d bytes, found %d', MAX_NAME_BYTES, #name)
+  elseif not is_utf8(name) then
+    label, reason = escaped(name), 'expected a file name in UTF-8, found other bytes (shown as \\xNN)'
+  else
+    return false
+  end
+  write_letter(label, { reason = reason, owner = owner, attempts = 0, since = since })
+  return true
+end
+
+local function answer(names, records)
+  local reply = { NOW }
+  for _, name in ipairs(names) do
+    reply[#reply + 1] = name
+    reply[#reply + 1] = records[name].attempts
+    reply[#reply + 1] = records[name].deliveries
+    reply[#reply + 1] = tonumber(redis.call('ZSCORE', SINCE, name))
+  end
+  return reply
+end
+
+-- Takes due items first: they have waited longest.
+local function take_waiting(names, records)
+  local due = redis.call('ZRANGEBYSCORE', WAITING, '-inf', NOW, 'LIMIT', 0, limit)
+  send('ZREM', WAITING, due)
+  for name, record in pairs(records_of(due)) do
+    records[name] = record
+  end
+  for _, name in ipairs(due) do
+    names[#names + 1] = name
+  end
+end
+
+local function take_pushed(names, records)
+  local popped = tonumber(redis.call('HGET', COUNTERS, 'popped')) or 0
+  local budget, since, known_up_to = limit + POP_BUDGET, NOW, 0
+  while #names < limit and budget > 0 do
+    local pushed = redis.call('LPOP', PUSHED, math.min(limit - #names, budget, CHUNK))
+    if not pushed then
+      break
+    end
+    budget = budget - #pushed
+    local known, fresh, ages = records_of(pushed), {}, {}
+    for _, name in ipairs(pushed) do
+      popped = popped + 1
+      if popped > known_up_to then
+        since, known_up_to = pushed_since(popped)
+      end
+      if records[name] or bury_if_junk(name, since) then -- in this claim already, or buried: this push is dealt with
+      elseif known[name] and known[name].token ~= '' then
+        redis.call('SADD', PARKED, name)
+      else
+        if known[name] then -- delayed after a failure, and wanted again: now
+          redis.call('ZREM', WAITING, name)
+        else
+          fresh[#fresh + 1] = name
+          ages[#ages + 1] = since
+          ages[#ages + 1] = name
+        end
+        records[name] = known[name] or { attempts = 0, deliveries = 0 }
+        names[#names + 1] = name
+      end
+    end
+    send('ZREM', DEAD, fresh)
+    send('HDEL', LETTERS, fresh)
+    send('ZADD', SINCE, ages)
+  end
+  redis.call('HSET', COUNTERS, 'popped', popped)
+  redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', popped)
+end
+
+local function lease(names, records)
+  local claimed, held, texts = {}, {}, {}
+  for _, name in ipairs(names) do
+    local record = records[name]
+    record.token, record.deliveries = token, record.deliveries + 1
+    claimed[#claimed + 1] = NOW + lease_ms
+    claimed[#claimed + 1] = name
+    held[#held + 1] = 0
+    held[#held + 1] = token .. ':' .. name
+    texts[#texts + 1] = name
+    texts[#texts + 1] = record_text(record)
+  end
+  send('ZADD', CLAIMED, claimed)
+  send('ZADD', HELD, held)
+  send('HSET', ITEMS, texts)
+  redis.call('ZADD', BATCHES, NOW, token)
+  redis.call('HSET', OWNERS, token, owner)
+end
+
+if redis.call('ZSCORE', BATCHES, token) then -- the reply to the first try was lost
+  local names = names_held_by(token)
+  return answer(names, records_of(names))
+end
+reclaim()
+note_length()
+local names, records = {}, {}
+take_waiting(names, records)
+take_pushed(names, records)
+if #names > 0 then
+  lease(names, records)
+end
+return answer(names, records)

@@ -1,0 +1,207 @@
+-- Stands before every script: the keys' names, the clock, and the moves that several operations share.
+
+local PUSHED, WAITING, CLAIMED, STARTED, HELD, BATCHES, OWNERS, ITEMS, SINCE, PARKED, DEAD, LETTERS, COUNTERS, SEEN =
+  unpack(KEYS)
+
+local MAX_ATTEMPTS = tonumber(ARGV[1])
+local BACKOFF_MS, BACKOFF_MAX_MS = tonumber(ARGV[2]), tonumber(ARGV[3])
+local JITTER, RANDOM = tonumber(ARGV[4]), tonumber(ARGV[5]) -- both 0 to 1
+local FIRST = 6 -- where an operation's own arguments begin
+
+local CHUNK = 4000 -- arguments at a time: Lua's unpack takes fewer than 8,000. Even, so that pairs stay together
+local RECLAIM_LIMIT = 1000 -- expired leases that one call gives back; the next call goes on
+
+local time = redis.call('TIME')
+local NOW = time[1] * 1000 + math.floor(time[2] / 1000) -- all times are milliseconds of the server's clock
+
+-- A full server refuses a command that may take memory when it is a script's first write, and lets the script end once
+-- it has written. This writes nothing and counts: an operation that adds no item must go on, else nothing ever frees memory.
+local function may_write_when_full()
+  redis.call('ZREM', HELD, '')
+end
+
+local function send(command, key, arguments)
+  for first = 1, #arguments, CHUNK do
+    redis.call(command, key, unpack(arguments, first, math.min(first + CHUNK - 1, #arguments)))
+  end
+end
+
+local function rest_of(arguments, first)
+  local rest = {}
+  for index = first, #arguments do
+    rest[#rest + 1] = arguments[index]
+  end
+  return rest
+end
+
+-- An item's record is "attempts deliveries token", without a token while nobody holds the item.
+local function records_of(names)
+  local records = {}
+  for first = 1, #names, CHUNK do
+    local values = redis.call('HMGET', ITEMS, unpack(names, first, math.min(first + CHUNK - 1, #names)))
+    for index = 1, #values do
+      if values[index] then
+        local attempts, deliveries, token = string.match(values[index], '^(%d+) (%d+) (.*)$')
+        records[names[first + index - 1]] =
+          { attempts = tonumber(attempts), deliveries = tonumber(deliveries), token = token }
+      end
+    end
+  end
+  return records
+end
+
+local function record_text(record)
+  return string.format('%d %d %s', record.attempts, record.deliveries, record.token)
+end
+
+-- The names held under a token are the members "token:name" of one set in which all scores are equal.
+local function lexical_range(token)
+  return '[' .. token .. ':', '(' .. token .. ';'
+end
+
+local function names_held_by(token)
+  local names = {}
+  for index, member in ipairs(redis.call('ZRANGEBYLEX', HELD, lexical_range(token))) do
+    names[index] = string.sub(member, #token + 2)
+  end
+  return names
+end
+
+-- Those of the names that the token still holds, each once, and all records.
+local function only_held(token, names)
+  local records, held, seen = records_of(names), {}, {}
+  for _, name in ipairs(names) do
+    local record = records[name]
+    if record and record.token == token and not seen[name] then
+      seen[name] = true
+      held[#held + 1] = name
+    end
+  end
+  return held, records
+end
+
+-- Ends a token's hold on names; the token itself goes with its last name.
+local function let_go(token, names)
+  if #names == 0 then
+    return
+  end
+  local members = {}
+  for index, name in ipairs(names) do
+    members[index] = token .. ':' .. name
+  end
+  send('ZREM', HELD, members)
+  send('ZREM', CLAIMED, names)
+  send('ZREM', STARTED, names)
+  if redis.call('ZLEXCOUNT', HELD, lexical_range(token)) == 0 then
+    redis.call('ZREM', BATCHES, token)
+    redis.call('HDEL', OWNERS, token)
+  end
+end
+
+-- Doubles with each failure. The jitter spreads failures of one moment evenly: the golden ratio never falls into step.
+local drawn = 0
+local function backoff_ms(failures)
+  local delay = math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ^ math.min(failures - 1, 50))
+  drawn = drawn + 1
+  return math.floor(delay * (1 - JITTER * ((RANDOM + drawn * 0.61803398875) % 1)))
+end
+
+-- Makes an item that nobody holds any more ready after a delay. A push of it that was parked is merged with it.
+local function give_back(name, record, delay_ms)
+  record.token = ''
+  redis.call('HSET', ITEMS, name, record_text(record))
+  redis.call('ZADD', WAITING, NOW + delay_ms, name)
+  redis.call('SREM', PARKED, name)
+end
+
+local function write_letter(name, letter)
+  redis.call('ZADD', DEAD, NOW, name)
+  redis.call('HSET', LETTERS, name, cjson.encode(letter))
+end
+
+-- Makes an item that nobody holds any more a dead letter. A push of it that was parked is a new request: it comes next.
+local function bury(name, record, reason, owner)
+  local since = tonumber(redis.call('ZSCORE', SINCE, name))
+  write_letter(name, { reason = reason, owner = owner or '', attempts = record.attempts, since = since })
+  redis.call('HDEL', ITEMS, name)
+  redis.call('ZREM', SINCE, name)
+  if redis.call('SREM', PARKED, name) == 1 then
+    redis.call('RPUSH', PUSHED, name)
+  end
+end
+
+-- After an attempt that failed: back with a delay, or buried when it was the last. Returns whether it was buried.
+local function retry_or_bury(name, record, reason, owner)
+  if record.attempts >= MAX_ATTEMPTS then
+    bury(name, record, reason, owner)
+    return true
+  end
+  give_back(name, record, backoff_ms(record.attempts))
+  return false
+end
+
+-- After a delivery that came to no attempt.
+local function give_back_unstarted(name, record)
+  give_back(name, record, backoff_ms(record.deliveries - record.attempts))
+end
+
+local function reclaim_from(place, end_of_lease)
+  local names = redis.call('ZRANGEBYSCORE', place, '-inf', NOW, 'LIMIT', 0, RECLAIM_LIMIT)
+  local records, by_token, owners = records_of(names), {}, {}
+  for _, name in ipairs(names) do
+    local token = records[name].token
+    if not by_token[token] then
+      by_token[token] = {}
+      owners[token] = redis.call('HGET', OWNERS, token)
+    end
+    table.insert(by_token[token], name)
+  end
+  for token, held in pairs(by_token) do
+    let_go(token, held)
+    for _, name in ipairs(held) do
+      end_of_lease(name, records[name], owners[token])
+    end
+  end
+  return #names
+end
+
+-- Takes expired leases back; returns how many.
+local function reclaim()
+  return reclaim_from(CLAIMED, give_back_unstarted)
+    + reclaim_from(STARTED, function(name, record, owner)
+      retry_or_bury(name, record, 'lease expired: its worker was silent for too long', owner)
+    end)
+end
+
+-- A push carries no time. So each look at the list notes how long it is: whatever lies in it now was pushed before now.
+-- Kept: "at time T the list reached up to push number N since it was last empty". Notes get sparser with age, so that
+-- there are few and an age is wrong by 1 % or a second (or, where nobody looked, by the time until the next look).
+local function note_length()
+  local length = redis.call('LLEN', PUSHED)
+  if length == 0 then
+    redis.call('DEL', SEEN)
+    redis.call('HDEL', COUNTERS, 'popped')
+    return
+  end
+  local popped = tonumber(redis.call('HGET', COUNTERS, 'popped')) or 0
+  local last = redis.call('ZRANGE', SEEN, -1, -1, 'WITHSCORES')
+  local last_time, last_number = tonumber(last[1]), tonumber(last[2])
+  if last_number and last_number > popped + length then -- somebody else took names off the list
+    popped = last_number - length
+    redis.call('HSET', COUNTERS, 'popped', popped)
+    redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', popped)
+  end
+  local oldest_time = tonumber(redis.call('ZRANGE', SEEN, 0, 0)[1])
+  local number = popped + length
+  if not oldest_time
+    or (number > last_number and NOW - last_time >= math.max(1000, (NOW - oldest_time) / 100)) then
+    redis.pcall('ZADD', SEEN, number, NOW) -- a full server refuses; that must stop nothing
+  end
+end
+
+-- Since when the push of this number (counted since the list was last empty) is known to be there, and up to which
+-- number the same is known.
+local function pushed_since(number)
+  local note = redis.call('ZRANGEBYSCORE', SEEN, number, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  return tonumber(note[1]) or NOW, tonumber(note[2]) or math.huge
+end

@@ -1,0 +1,2 @@
+-- reclaim: takes expired leases back; returns how many.
+return reclaim()
