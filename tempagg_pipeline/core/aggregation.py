@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tempagg_pipeline.core.errors import InvalidInputError
 from tempagg_pipeline.core.hourly import HourlyAccumulator, HourlyTable, SpanError
@@ -25,8 +25,8 @@ class RawProfile:
     """Rows with a temperature."""
     first: datetime
     last: datetime
-    missing_minutes: int
-    """Minutes from the first to the last timestamp without a reading."""
+    minutes_present: int
+    """Different minutes with a reading."""
     duplicates: int
     """Rows whose minute another row already has."""
     bad_rows: int
@@ -35,6 +35,21 @@ class RawProfile:
     """The first few of them."""
     last_line_ended: bool
     """False: the last line has no line end, so the object may be cut off within its last number."""
+
+    @property
+    def minutes_spanned(self) -> int:
+        """Calendar minutes from the first to the last timestamp, both counted."""
+        return (self.last.replace(second=0) - self.first.replace(second=0)) // timedelta(minutes=1) + 1
+
+    @property
+    def missing_minutes(self) -> int:
+        """Minutes from the first to the last timestamp without a reading."""
+        return self.minutes_spanned - self.minutes_present
+
+    @property
+    def coverage(self) -> float:
+        """Share of the minutes from the first to the last timestamp that have a reading, 0 to 1."""
+        return self.minutes_present / self.minutes_spanned
 
 
 @dataclass(frozen=True)
@@ -65,11 +80,12 @@ def aggregate(chunks: Iterable[bytes], source: str, bad_rows_max_share: float = 
         for block in reader.read(digest):
             hours.add(block)
     except SpanError as error:
-        raise InvalidInputError(source, str(error)) from None
+        raise InvalidInputError(source, str(error), error.line) from None
     bad_rows.judge(hours.rows, bad_rows_max_share)
     if hours.first is None or hours.last is None:
-        raise InvalidInputError(source, "expected rows below the header, found none")
-    minutes_spanned = _minutes(hours.first, hours.last)
+        found = f"{bad_rows.count:,} unreadable ones" if bad_rows.count else "none"
+        raise InvalidInputError(source, f"expected rows below the header, found {found}")
+    table = hours.finish()
     profile = RawProfile(
         bytes=digest.size,
         sha256=digest.hex(),
@@ -77,19 +93,13 @@ def aggregate(chunks: Iterable[bytes], source: str, bad_rows_max_share: float = 
         readings=hours.rows - hours.blanks,
         first=hours.first,
         last=hours.last,
-        missing_minutes=minutes_spanned - hours.minutes_present,
-        duplicates=hours.duplicates,
+        minutes_present=int(table.minutes_present.sum()),
+        duplicates=int(table.duplicates.sum()),
         bad_rows=bad_rows.count,
         bad_row_examples=tuple(bad_rows.examples),
         last_line_ended=reader.last_line_ended,
     )
-    return Aggregation(hours.finish(), profile)
-
-
-def _minutes(first: datetime, last: datetime) -> int:
-    """Calendar minutes from first to last, both counted."""
-    span = last.replace(second=0) - first.replace(second=0)
-    return span.days * 24 * 60 + span.seconds // 60 + 1
+    return Aggregation(table, profile)
 
 
 class _Digest:

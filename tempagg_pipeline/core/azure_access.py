@@ -1,10 +1,10 @@
 """Which storage account, and with which credential: resolves the ways to say so that Azure users know."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import SecretStr
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from tempagg_pipeline.core.settings import SettingsError, StoreSettings
 
@@ -23,6 +23,11 @@ class AzureAccess:
     sas_token: SecretStr | None = None
 
 
+class _CredentialsFile(BaseModel):
+    storage_account: Annotated[str, Field(min_length=1)]
+    account_key: Annotated[SecretStr, Field(min_length=1)]
+
+
 def resolve(settings: StoreSettings) -> AzureAccess:
     """Settle account, endpoint and credential: connection string, then key or SAS, then credentials file, then none.
 
@@ -33,7 +38,8 @@ def resolve(settings: StoreSettings) -> AzureAccess:
         return _from_connection_string(settings.connection_string.get_secret_value())
     account, key = settings.account, settings.account_key
     if settings.credentials_path is not None and key is None and settings.sas_token is None:
-        account, key = _from_credentials_file(settings.credentials_path)
+        file = _read_credentials_file(settings.credentials_path)
+        account, key = file.storage_account, file.account_key
     account = account or _account_of(settings.endpoint)
     if not account:
         raise SettingsError("AZURE_STORAGE_ACCOUNT: expected the storage account's name, found nothing")
@@ -41,8 +47,8 @@ def resolve(settings: StoreSettings) -> AzureAccess:
     return AzureAccess(account, endpoint.rstrip("/"), key, settings.sas_token)
 
 
-def _public_endpoint(account: str, suffix: str = "core.windows.net") -> str:
-    return f"https://{account}.blob.{suffix}"
+def _public_endpoint(account: str, protocol: str = "https", suffix: str = "core.windows.net") -> str:
+    return f"{protocol}://{account}.blob.{suffix}"
 
 
 def _account_of(endpoint: str | None) -> str | None:
@@ -65,17 +71,17 @@ def _from_connection_string(text: str) -> AzureAccess:
     if not account:
         raise SettingsError("AZURE_STORAGE_CONNECTION_STRING: expected AccountName=… or BlobEndpoint=…")
     key, sas = fields.get("AccountKey"), fields.get("SharedAccessSignature")
-    endpoint = endpoint or _public_endpoint(account, fields.get("EndpointSuffix", "core.windows.net"))
+    protocol, suffix = fields.get("DefaultEndpointsProtocol", "https"), fields.get("EndpointSuffix", "core.windows.net")
+    endpoint = endpoint or _public_endpoint(account, protocol, suffix)
     return AzureAccess(account, endpoint.rstrip("/"), SecretStr(key) if key else None, SecretStr(sas) if sas else None)
 
 
-def _from_credentials_file(path: Path) -> tuple[str, SecretStr]:
+def _read_credentials_file(path: Path) -> _CredentialsFile:
     expected = f'AZURE_CREDENTIALS_PATH: expected JSON {{"storage_account": …, "account_key": …}} in {path}'
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return content["storage_account"], SecretStr(content["account_key"])
+        return _CredentialsFile.model_validate_json(path.expanduser().read_bytes())
     except OSError as error:
         raise SettingsError(f"{expected}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except ValidationError:
         # The content may be a secret in the wrong place: it is not shown.
         raise SettingsError(expected) from None

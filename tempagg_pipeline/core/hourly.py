@@ -23,7 +23,15 @@ _HOURS_PER_PIECE = 4096
 
 
 class SpanError(ValueError):
-    """First and last timestamp lie too far apart to be true."""
+    """First and last timestamp lie too far apart to be true.
+
+    Attributes:
+        line: of the row farthest from its neighbours.
+    """
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.line = line
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class HourlyTable:
     """Readings in the hour."""
     minutes_present: NDArray[np.uint8]
     """Minutes of the hour with at least one reading, 0 to 60. Not part of the CSV."""
+    duplicates: NDArray[np.int32]
+    """Rows of the hour whose minute another row already has. Not part of the CSV."""
 
     def __len__(self) -> int:
         return len(self.count)
@@ -103,6 +113,7 @@ class HourlyAccumulator:
         """One bit a minute with a reading."""
         self._stamped = np.zeros(0, np.uint64)
         """One bit a minute with a row, be its temperature blank."""
+        self._rows = np.zeros(0, np.int32)
 
     def add(self, block: Readings) -> None:
         """Take a block in.
@@ -116,7 +127,9 @@ class HourlyAccumulator:
         self._note_span(block)
         block = _by_hour(block)
         hours, starts = _run_starts(block.hour)
-        self._stamped[hours - self._base] |= np.bitwise_or.reduceat(_minute_bits(block), starts)
+        at = hours - self._base
+        self._stamped[at] |= np.bitwise_or.reduceat(_minute_bits(block), starts)
+        self._rows[at] += np.diff(starts, append=len(block.hour))
         blank = np.isnan(block.celsius)
         blanks = int(np.count_nonzero(blank))
         if blanks:
@@ -142,29 +155,24 @@ class HourlyAccumulator:
         np.divide(std, count - 1, out=std, where=count > 1)
         np.sqrt(std, out=std)
         std[count < 2] = np.nan
+        # Rounding can carry the mean of nearly equal readings an ulp beyond them.
+        np.clip(mean, low, high, out=mean)
         for column in (mean, low, high):
             column[count == 0] = np.nan
-        return HourlyTable(first, mean, std, low, high, count, np.bitwise_count(self._minutes[part]))
-
-    @property
-    def duplicates(self) -> int:
-        """Rows whose minute another row already has."""
-        return self.rows - int(np.bitwise_count(self._stamped).sum())
-
-    @property
-    def minutes_present(self) -> int:
-        """Different minutes with a reading."""
-        return int(np.bitwise_count(self._minutes).sum())
+        duplicates = self._rows[part]
+        duplicates -= np.bitwise_count(self._stamped[part])
+        return HourlyTable(first, mean, std, low, high, count, np.bitwise_count(self._minutes[part]), duplicates)
 
     def _note_span(self, block: Readings) -> None:
         seconds = (block.hour * 60 + block.minute) * 60 + block.second
-        first = _datetime(int(seconds.min()))
-        last = _datetime(int(seconds.max()))
+        first, last = _datetime(int(seconds.min())), _datetime(int(seconds.max()))
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
         low, high = _hour_of(self.first), _hour_of(self.last)
         if high - low > LONGEST_SPAN_HOURS:
-            raise SpanError(f"expected timestamps within 200 years of each other, found {self.first} and {self.last}")
+            outlier = np.abs(seconds - np.median(seconds)).argmax()
+            reason = f"expected timestamps within 200 years of each other, found {self.first} and {self.last}"
+            raise SpanError(reason, int(block.line[outlier]))
         self._make_room(low, high)
 
     def _make_room(self, low: int, high: int) -> None:
@@ -181,7 +189,7 @@ class HourlyAccumulator:
             self._base -= before
         for name, empty in (
             ("_count", 0), ("_mean", 0), ("_squares", 0), ("_min", np.inf), ("_max", -np.inf), ("_minutes", 0),
-            ("_stamped", 0),
+            ("_stamped", 0), ("_rows", 0),
         ):  # fmt: skip
             setattr(self, name, np.pad(getattr(self, name), (before, after), constant_values=empty))
 

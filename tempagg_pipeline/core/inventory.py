@@ -1,6 +1,7 @@
 """What is in the container: which locations have raw objects, and whose hourly objects are missing or stale."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 from tempagg_pipeline.core.locations import hourly_name, is_raw_name, location_of
 from tempagg_pipeline.core.object_store import ObjectInfo, ObjectStore
@@ -11,7 +12,7 @@ class Inventory:
     """One listing of the container, and of the landing place if there is one.
 
     Attributes:
-        raw: newest raw object of each location.
+        raw: raw object of each location; the one in the landing place where it is there.
         hourly: hourly object of each location that has one.
     """
 
@@ -25,14 +26,15 @@ class Inventory:
 
     @property
     def stale(self) -> list[str]:
-        """Locations whose raw object was written after the hourly one, or that have none."""
+        """Locations whose raw object was written after the hourly one or at the same time, or that have none."""
         return sorted(location for location in self.raw if self._is_stale(location))
 
     def _is_stale(self, location: str) -> bool:
         made, source = self.hourly.get(location), self.raw[location]
         if made is None or made.modified is None or source.modified is None:
             return True
-        return source.modified > made.modified
+        # Azure tells times to the second: of two writes at one time, either may have been the later.
+        return source.modified >= made.modified
 
 
 def take_inventory(store: ObjectStore, landing: ObjectStore | None = None) -> Inventory:
@@ -42,12 +44,7 @@ def take_inventory(store: ObjectStore, landing: ObjectStore | None = None) -> In
         StoreUnavailableError: a store did not answer.
     """
     objects = {info.name: info for info in store.list()}
-    raw = {location_of(name): info for name, info in objects.items() if is_raw_name(name)}
+    landed = landing.list() if landing is not None else ()
+    raw = {location_of(info.name): info for info in chain(objects.values(), landed) if is_raw_name(info.name)}
     hourly = {location: objects[name] for location in raw if (name := hourly_name(location)) in objects}
-    if landing is not None:
-        for info in landing.list():
-            if is_raw_name(info.name):
-                raw[location_of(info.name)] = info
-                if (made := objects.get(hourly_name(location_of(info.name)))) is not None:
-                    hourly[location_of(info.name)] = made
     return Inventory(raw, hourly)

@@ -9,7 +9,10 @@ import re
 RAW_SUFFIX = ".csv"
 HOURLY_SUFFIX = "_aggregated.csv"
 
-_LOCATION = re.compile(r"\w[\w .()+@=~-]{0,199}")
+LONGEST_LOCATION_BYTES = 200
+"""A file name has 255 bytes at most, and the suffix and a temporary one must fit too."""
+
+_LOCATION = re.compile(r"\w[\w .()+@=~-]*")
 
 
 class InvalidNameError(ValueError):
@@ -48,9 +51,11 @@ def check_location(location: str) -> None:
         InvalidNameError: it has characters or a form that a store or Dagster would not take.
     """
     # Dagster keeps "..." for ranges of partitions.
-    if not _LOCATION.fullmatch(location) or "..." in location or raw_name(location).endswith(HOURLY_SUFFIX):
+    well_formed = _LOCATION.fullmatch(location) and "..." not in location
+    if not well_formed or len(location.encode()) > LONGEST_LOCATION_BYTES or raw_name(location).endswith(HOURLY_SUFFIX):
         raise InvalidNameError(
-            "expected a location of letters, digits, spaces and _.-()+@=~, at most 200, that begins with a letter,"
+            f"expected a location of letters, digits, spaces and _.-()+@=~, at most {LONGEST_LOCATION_BYTES} bytes,"
+            " that begins with a letter,"
             f" digit or _ and does not end in _aggregated; found {location[:200]!r}"
         )
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import obstore
 from obstore.exceptions import BaseError, NotModifiedError, PermissionDeniedError, UnauthenticatedError
@@ -31,6 +32,7 @@ _RETRIES = 4
 _RETRY_TIMEOUT = timedelta(seconds=60)
 _REQUEST_TIMEOUT = "5 minutes"
 _AZ_SCHEME = "az://"
+_NO_CONTAINER = "ContainerNotFound"
 
 
 class ObjectNotFoundError(FileNotFoundError):
@@ -76,7 +78,7 @@ class ObjectStore:
 
     def url_of(self, name: str) -> str:
         """Where an object of this name is, for people."""
-        return f"{self.url}/{name}"
+        return f"{self.url}/{quote(name)}"
 
     def head(self, name: str) -> ObjectInfo:
         """Look an object up without reading it.
@@ -136,7 +138,7 @@ class ObjectStore:
         with self._errors(name):
             content = start if rest is None else chain([start], rest)
             result = self._store.put(name, content, attributes=attributes)
-        return ObjectInfo(name, counted.size, result["e_tag"] or "", modified=None)
+        return ObjectInfo(name, counted.size, _etag(result["e_tag"]), modified=None)
 
     def list(self) -> Iterator[ObjectInfo]:
         """All objects of the container, folders left out.
@@ -144,7 +146,7 @@ class ObjectStore:
         Raises:
             StoreUnavailableError: the store did not answer.
         """
-        with self._errors(self.url):
+        with self._errors():
             for batch in self._store.list():
                 for meta in batch:
                     if "/" not in meta["path"]:
@@ -156,16 +158,19 @@ class ObjectStore:
                 yield bytes(chunk)
 
     @contextmanager
-    def _errors(self, name: str) -> Iterator[None]:
+    def _errors(self, name: str | None = None) -> Iterator[None]:
         """Turn the store's errors into ours; their texts hold URLs and debug dumps, which may carry a signature."""
+        where = self.url if name is None else f"{name} in {self.url}"
         try:
             yield
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if name is None or _NO_CONTAINER in str(error):
+                raise StoreUnavailableError(f"{where}: there is no such container") from None
             raise ObjectNotFoundError(f"{name}: there is no such object in {self.url}") from None
         except (UnauthenticatedError, PermissionDeniedError, PermissionError) as error:
-            raise StoreUnavailableError(f"{name}: {self.url} refuses access: {_safe(error)}") from None
+            raise StoreUnavailableError(f"{where}: access refused: {_safe(error)}") from None
         except BaseError as error:
-            raise StoreUnavailableError(f"{name}: {self.url}: {_safe(error)}") from None
+            raise StoreUnavailableError(f"{where}: {_safe(error)}") from None
 
 
 def open_store(settings: StoreSettings) -> ObjectStore:
@@ -187,16 +192,24 @@ def open_landing(settings: StoreSettings) -> ObjectStore | None:
     """
     if settings.landing is None:
         return None
-    if settings.landing.startswith(_AZ_SCHEME):
-        return _azure_container(settings, settings.landing.removeprefix(_AZ_SCHEME).strip("/"))
-    directory = Path(settings.landing).expanduser()
+    landing = _landing(settings, settings.landing)
+    if landing.url == open_store(settings).url:
+        # Taking an object over would be to rewrite it in place, for ever anew.
+        raise SettingsError(f"TEMPAGG_LANDING: expected another place than the container, found {settings.landing}")
+    return landing
+
+
+def _landing(settings: StoreSettings, place: str) -> ObjectStore:
+    if place.startswith(_AZ_SCHEME):
+        return _azure_container(settings, place.removeprefix(_AZ_SCHEME).strip("/"))
+    directory = Path(place).expanduser()
     if not directory.is_dir():
-        raise SettingsError(f"TEMPAGG_LANDING: expected a directory or az://container, found {settings.landing}")
+        raise SettingsError(f"TEMPAGG_LANDING: expected a directory or az://container, found {place}")
     return _local_directory(directory)
 
 
 def _local_directory(directory: Path) -> ObjectStore:
-    directory = directory.resolve()
+    directory = directory.expanduser().resolve()
     return ObjectStore(LocalStore(directory, mkdir=True), directory.as_uri())
 
 
@@ -227,7 +240,12 @@ def _azure_container(settings: StoreSettings, container: str) -> ObjectStore:
 
 
 def _info(meta: "ObjectMeta") -> ObjectInfo:
-    return ObjectInfo(meta["path"], meta["size"], meta["e_tag"] or "", meta["last_modified"])
+    return ObjectInfo(meta["path"], meta["size"], _etag(meta["e_tag"]), meta["last_modified"])
+
+
+def _etag(etag: str | None) -> str:
+    """The ETag in quotes, as a condition needs it: a listing of Azure gives it without."""
+    return f'"{etag}"' if etag and '"' not in etag else etag or ""
 
 
 def _first_bytes(pieces: Iterator[bytes], limit: int) -> tuple[bytes, Iterator[bytes] | None]:
@@ -256,6 +274,8 @@ class _Counted:
 
 
 def _safe(error: Exception) -> str:
-    """The error's first line without URL queries, which may hold a signature."""
-    first = str(error).partition("\n")[0]
-    return re.sub(r"\?[^\s\"')]*", "", first)
+    """The error's first line and Azure's code, without URL queries, which may hold a signature."""
+    text = str(error)
+    first = re.sub(r"\?[^\s\"')]*", "", re.sub(r": <\?xml.*", "", text.partition("\n")[0]))
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    return f"{first.strip()} ({code[1]})" if code else first.strip()

@@ -69,8 +69,9 @@ class LocationProcessor:
             location: whose objects.
             ingest: look in the landing place first, if there is one.
             write_hourly: write the hourly object; else the raw object is only validated and taken over.
-            unless_recorded: do nothing and return None while these still are the versions stored: costs one HEAD of
-                the hourly object and one conditional GET of the raw one that returns no body.
+            unless_recorded: do nothing and return None while the raw object still is the version recorded: costs one
+                conditional request, which returns no body. That the hourly object was written is taken from the
+                record; one that was deleted since is found by the inventory, not here.
 
         Raises:
             InvalidInputError: the raw object breaks the contract or is not there.
@@ -79,8 +80,6 @@ class LocationProcessor:
         """
         started = time.perf_counter()
         landing = self.landing if ingest else None
-        if unless_recorded is not None and not self._has_hourly(location, unless_recorded.hourly_etag):
-            unless_recorded = None
         source, opened = self._open(location, landing, unless_recorded)
         if opened is None:
             return None
@@ -91,10 +90,6 @@ class LocationProcessor:
         hourly = self.store.replace(hourly_name(location), aggregation.table.csv_pieces()) if write_hourly else None
         seconds = time.perf_counter() - started
         return Processed(location, aggregation, opened.info.etag, raw, hourly, seconds)
-
-    def _has_hourly(self, location: str, etag: str) -> bool:
-        hourly = self.store.find(hourly_name(location))
-        return hourly is not None and hourly.etag == etag
 
     def _open(
         self, location: str, landing: ObjectStore | None, unless: Recorded | None

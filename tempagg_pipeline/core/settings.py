@@ -9,7 +9,7 @@ import functools
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, Field, FiniteFloat, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -17,7 +17,7 @@ LOCAL_STATE = Path(__file__).resolve().parents[2] / ".local"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SettingsError(ValueError):
@@ -44,7 +44,9 @@ class StoreSettings(_Section):
     container: str = Field(
         "temperaturefiles",
         validation_alias="TEMPAGG_CONTAINER",
-        pattern=r"^[a-z0-9]([a-z0-9]|-[a-z0-9]){2,62}$",
+        min_length=3,
+        max_length=63,
+        pattern=r"^[a-z0-9](-?[a-z0-9])*$",
         description="Blob container, or the directory below the local root, that holds raw and hourly objects.",
     )
     local_root: Path = Field(
@@ -128,12 +130,12 @@ class QualitySettings(_Section):
         validation_alias="TEMPAGG_INCOMPLETE_HOURS_MAX_SHARE",
         description="Share of hours below that coverage from which on the completeness check warns.",
     )
-    plausible_min_celsius: float = Field(
+    plausible_min_celsius: FiniteFloat = Field(
         -90.0,
         validation_alias="TEMPAGG_PLAUSIBLE_MIN_CELSIUS",
         description="Lowest plausible temperature (the record on Earth is -89.2).",
     )
-    plausible_max_celsius: float = Field(
+    plausible_max_celsius: FiniteFloat = Field(
         60.0,
         validation_alias="TEMPAGG_PLAUSIBLE_MAX_CELSIUS",
         description="Highest plausible temperature (the record is 56.7).",
@@ -156,7 +158,9 @@ class RedisSettings(_Section):
         " `redis+cluster://host:port`. Unset, and `REDIS_HOST` too: an embedded server on a free local port.",
     )
     host: str | None = Field(None, validation_alias="REDIS_HOST", description="Host, instead of a URL.")
-    port: PositiveInt = Field(6379, validation_alias="REDIS_PORT", description="Port beside `REDIS_HOST`.")
+    port: Annotated[int, Field(gt=0, lt=65536)] = Field(
+        6379, validation_alias="REDIS_PORT", description="Port beside `REDIS_HOST`."
+    )
     tls: bool = Field(False, validation_alias="REDIS_TLS", description="TLS beside `REDIS_HOST`.")
     username: str | None = Field(None, validation_alias="REDIS_USERNAME", description="ACL user.")
     password: SecretStr | None = Field(None, validation_alias="REDIS_PASSWORD", description="Password.")

@@ -10,7 +10,6 @@ from tempagg_pipeline.core.hourly import HourlyTable
 from tempagg_pipeline.core.locations import hourly_name, raw_name
 from tempagg_pipeline.core.object_store import ObjectStore
 from tempagg_pipeline.core.processing import Processed, Recorded
-from tempagg_pipeline.core.quality import coverage
 from tempagg_pipeline.orchestration.asset_keys import RAW
 
 Metadata = Mapping[str, dg.MetadataValue]
@@ -77,7 +76,7 @@ def hourly_metadata(processed: Processed, store: ObjectStore) -> Metadata:
         "hours_without_data": dg.MetadataValue.int(int(np.count_nonzero(table.count == 0))),
         "readings": dg.MetadataValue.int(profile.readings),
         "missing_minutes": dg.MetadataValue.int(profile.missing_minutes),
-        "coverage": dg.MetadataValue.float(round(coverage(profile), 6)),
+        "coverage": dg.MetadataValue.float(round(profile.coverage, 6)),
         **_extremes(table),
         "seconds": dg.MetadataValue.float(round(processed.seconds, 4)),
         "rows_per_second": dg.MetadataValue.int(round(profile.rows / max(processed.seconds, 1e-9))),

@@ -12,7 +12,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from tempagg_pipeline.core.minute_csv.readings import Readings
+from tempagg_pipeline.core.minute_csv.readings import LARGEST_NUMBER, Readings
 
 U64 = NDArray[np.uint64]
 
@@ -55,17 +55,18 @@ _TWO_DIGITS = _two_digit_table(100)
 _DAYS_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
 
-def decode(block: bytes) -> Readings | None:
+def decode(block: bytes, first_line: int) -> Readings | None:
     """Decode whole lines, or return None when any of them is not canonical.
 
     Args:
         block: bytes of whole lines, ended by a line feed.
+        first_line: number of the first of them in the object.
     """
     text = np.frombuffer(block, np.uint8)
     lines = _line_bounds(text)
     if lines is None:
         return None
-    starts, ends = lines
+    starts, ends, positions = lines
     # Unaligned words that start at every byte. Gathers stay inside: a line has 20 bytes and the word at 16 needs 24,
     # so the block is read with a pad behind it.
     padded = np.frombuffer(block + bytes(WORD), np.uint8)
@@ -83,11 +84,14 @@ def decode(block: bytes) -> Readings | None:
     if hour is None:
         return None
     celsius = _numbers(block, words, starts, ends)
-    return None if celsius is None else Readings(hour, minute, second, celsius)
+    return None if celsius is None else Readings(hour, minute, second, celsius, first_line + positions)
 
 
-def _line_bounds(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """First and behind-last position of each line that is not blank, without its LF or CRLF; None: one is too short."""
+def _line_bounds(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
+    """First and behind-last byte of each line that is not blank, without its LF or CRLF, and which line it is.
+
+    None when a line is too short.
+    """
     ends = np.flatnonzero(text == ord("\n"))
     starts = np.empty_like(ends)
     starts[:1] = 0
@@ -97,11 +101,11 @@ def _line_bounds(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np
     lengths = ends - starts
     shortest = lengths.min(initial=TIMESTAMP_AND_COMMA)
     if shortest >= TIMESTAMP_AND_COMMA:
-        return starts, ends
-    filled = lengths > 0
+        return starts, ends, np.arange(len(ends))
+    filled = np.flatnonzero(lengths)
     if lengths[filled].min(initial=TIMESTAMP_AND_COMMA) < TIMESTAMP_AND_COMMA:
         return None
-    return starts[filled], ends[filled]
+    return starts[filled], ends[filled], filled
 
 
 def _hours_by_run(days: U64, hours: U64) -> NDArray[np.int64] | None:
@@ -160,7 +164,7 @@ def _numbers(
         if not _LONG_NUMBER.fullmatch(number):
             return None
         celsius[row] = float(number)
-    return celsius if np.isfinite(celsius[long]).all() else None
+    return celsius if np.all(np.abs(celsius[long]) <= LARGEST_NUMBER) else None
 
 
 def _short_numbers(word: U64, lengths: NDArray[np.int64]) -> NDArray[np.float64] | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tempagg_pipeline.core.errors import InvalidInputError
-from tempagg_pipeline.core.minute_csv.readings import BadRow, Readings
+from tempagg_pipeline.core.minute_csv.readings import LARGEST_NUMBER, BadRow, Readings
 
 DATETIME, TEMPERATURE = "Datetime", "Temperature"
 ROWS_PER_BLOCK = 8192
@@ -39,23 +39,34 @@ class Layout(NamedTuple):
         return self == (0, 1, 2)
 
 
+class _Row(NamedTuple):
+    """One row that could be read; fields as in ``Readings``."""
+
+    line: int
+    hour: int
+    minute: int
+    second: int
+    celsius: float
+
+
 class _RowError(ValueError):
     """Why one row can't be read."""
 
 
-def read_header(line: str, source: str) -> Layout:
+def read_header(text: str, source: str, line: int) -> Layout:
     """Find the two columns in the header line.
 
     Raises:
         InvalidInputError: a column is missing or there twice.
     """
     try:
-        names = [name.strip() for name in next(csv.reader([line], strict=True), [])]
+        names = [name.strip() for name in next(csv.reader([text], strict=True), [])]
     except csv.Error:
-        names = [line]
-    expected = f"expected a header with the columns {DATETIME} and {TEMPERATURE}"
+        names = [text]
     if names.count(DATETIME) != 1 or names.count(TEMPERATURE) != 1:
-        raise InvalidInputError(source, f"{expected}, found {shown(','.join(names))}", line=1)
+        found = "lines ended by CR alone" if "\r" in text else shown(",".join(names))
+        expected = f"expected a header with the columns {DATETIME} and {TEMPERATURE}"
+        raise InvalidInputError(source, f"{expected}, found {found}", line)
     return Layout(names.index(DATETIME), names.index(TEMPERATURE), len(names))
 
 
@@ -72,38 +83,57 @@ def read_rows(
         on_bad_row: called for each row that can't be read; may raise to stop.
 
     Raises:
-        InvalidInputError: quoting is broken, so that rows can't be told apart.
+        InvalidInputError: a quote does not close, so that rows can't be told apart.
     """
-    line_number = first_line - 1
+    good = _rows(_NumberedText(lines, first_line, on_bad_row), layout, source, on_bad_row)
+    while block := list(islice(good, ROWS_PER_BLOCK)):
+        yield _readings(block)
 
-    def decoded() -> Iterator[str]:
-        nonlocal line_number
-        for line in lines:
-            line_number += 1
+
+def _rows(
+    lines: "_NumberedText", layout: Layout, source: str, on_bad_row: Callable[[BadRow], None]
+) -> Iterator["_Row"]:
+    parse = _RowParser(layout)
+    rows = csv.reader(lines, strict=True)
+    while True:
+        start = lines.next_number
+        try:
+            fields = next(rows, None)
+            if fields is None:
+                return
+            row = None if _is_blank(fields) else parse(fields, start)
+        except _RowError as error:
+            on_bad_row(BadRow(start, str(error)))
+        except csv.Error as error:
+            if lines.next_number - start > 1:
+                raise InvalidInputError(source, f"expected a quoted field that ends, found: {error}", start) from None
+            on_bad_row(BadRow(start, f"expected well-formed CSV, found: {error}"))
+        else:
+            if row is not None:
+                yield row
+
+
+def _is_blank(fields: Sequence[str]) -> bool:
+    return not fields or (len(fields) == 1 and not fields[0].strip())
+
+
+class _NumberedText:
+    """Decodes lines, and knows the number of the line that comes next."""
+
+    def __init__(self, lines: Iterable[bytes], first_line: int, on_bad_row: Callable[[BadRow], None]) -> None:
+        self._lines = lines
+        self._on_bad_row = on_bad_row
+        self.next_number = first_line
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.next_number += 1
             try:
                 yield line.decode().removesuffix("\r")
             except UnicodeDecodeError as error:
                 found = f"byte 0x{line[error.start]:02x} in {shown(line.decode(errors='backslashreplace'))}"
-                on_bad_row(BadRow(line_number, f"expected UTF-8 text, found {found}"))
+                self._on_bad_row(BadRow(self.next_number - 1, f"expected UTF-8 text, found {found}"))
                 yield ""
-
-    parse = _RowParser(layout)
-
-    def rows() -> Iterator[tuple[int, int, int, float]]:
-        for row in csv.reader(decoded(), strict=True):
-            if not row or row == [""]:
-                continue
-            try:
-                yield parse(row)
-            except _RowError as error:
-                on_bad_row(BadRow(line_number, str(error)))
-
-    good = rows()
-    try:
-        while block := list(islice(good, ROWS_PER_BLOCK)):
-            yield _readings(block)
-    except csv.Error as error:
-        raise InvalidInputError(source, f"expected well-formed CSV, found: {error}", line=line_number) from None
 
 
 def shown(text: str) -> str:
@@ -119,7 +149,7 @@ class _RowParser:
         self._hour_text = ""
         self._hour = 0
 
-    def __call__(self, row: Sequence[str]) -> tuple[int, int, int, float]:
+    def __call__(self, row: Sequence[str], line: int) -> _Row:
         if len(row) != self._layout.columns:
             raise _RowError(f"expected {self._layout.columns} fields, found {len(row)}: {shown(','.join(row))}")
         text = row[self._layout.datetime].strip()
@@ -129,7 +159,7 @@ class _RowParser:
         hour_text, minute, second = match.groups()
         if hour_text != self._hour_text:
             self._hour, self._hour_text = _parse_hour(hour_text), hour_text
-        return self._hour, int(minute), int(second), _parse_celsius(row[self._layout.temperature].strip())
+        return _Row(line, self._hour, int(minute), int(second), _parse_celsius(row[self._layout.temperature].strip()))
 
 
 def _parse_hour(text: str) -> int:
@@ -143,14 +173,20 @@ def _parse_hour(text: str) -> int:
 def _parse_celsius(text: str) -> float:
     if not text:
         return math.nan
-    celsius = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(celsius):
+    if not _NUMBER.fullmatch(text):
         raise _RowError(f"{TEMPERATURE}: expected a number or nothing, found {shown(text)}")
+    celsius = float(text)
+    if abs(celsius) > LARGEST_NUMBER:
+        raise _RowError(f"{TEMPERATURE}: expected a number within {LARGEST_NUMBER:g}, found {shown(text)}")
     return celsius
 
 
-def _readings(rows: Sequence[tuple[int, int, int, float]]) -> Readings:
-    hour, minute, second, celsius = zip(*rows, strict=True)
+def _readings(rows: Sequence[_Row]) -> Readings:
+    line, hour, minute, second, celsius = zip(*rows, strict=True)
     return Readings(
-        np.array(hour, np.int64), np.array(minute, np.uint8), np.array(second, np.uint8), np.array(celsius, np.float64)
+        np.array(hour, np.int64),
+        np.array(minute, np.uint8),
+        np.array(second, np.uint8),
+        np.array(celsius, np.float64),
+        np.array(line, np.int64),
     )

@@ -1,6 +1,7 @@
 """Cuts an object's bytes into blocks of whole lines and reads each down the fast or the careful lane."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from tempagg_pipeline.core.errors import InvalidInputError
 from tempagg_pipeline.core.minute_csv import canonical, careful
@@ -9,9 +10,19 @@ from tempagg_pipeline.core.minute_csv.readings import BadRow, Readings
 
 BLOCK_BYTES = 256 * 1024
 """Small enough that a block's arrays stay in the processor's cache."""
+LONGEST_LINE_BYTES = 1024 * 1024
+"""A longer line is no CSV of readings: it is refused before it fills the memory."""
 
 _UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"D\0", b"\0D")
+
+
+class _Block(NamedTuple):
+    """Whole lines; the last line of the object may lack its line end."""
+
+    line: int
+    """Number of the first line, from 1."""
+    text: bytes
 
 
 class MinuteCsvReader:
@@ -39,38 +50,67 @@ class MinuteCsvReader:
                 last line.
         """
         blocks = self._whole_lines(chunks)
-        first = next(blocks, b"")
-        self._refuse_what_is_no_text(first)
-        header, _, rest = first.removeprefix(_UTF8_BOM).partition(b"\n")
-        layout = careful.read_header(self._decode_header(header), self._source)
-        line = 2
+        layout, rest = self._read_header(blocks)
         for block in _chain(rest, blocks):
-            if b'"' in block:
+            if b'"' in block.text:
                 # A quoted field may go on in the next block: from here on rows are read as one stream of lines.
-                yield from self._read_carefully(_lines(_chain(block, blocks)), line, layout)
+                yield from self._read_carefully(_lines(_chain(block, blocks)), block.line, layout)
                 return
-            readings = canonical.decode(block) if layout.is_canonical and block.endswith(b"\n") else None
+            readings = None
+            if layout.is_canonical and block.text.endswith(b"\n"):
+                readings = canonical.decode(block.text, block.line)
             if readings is not None:
                 yield readings
             else:
-                yield from self._read_carefully(_lines([block]), line, layout)
-            line += block.count(b"\n")
+                yield from self._read_carefully(_lines([block]), block.line, layout)
 
-    def _whole_lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def _whole_lines(self, chunks: Iterable[bytes]) -> Iterator[_Block]:
         """Regroup chunks into blocks that end at a line end; the last block may lack one."""
+        line = 1
         pending: list[bytes] = []
+        pending_bytes = 0
         for chunk in chunks:
             for start in range(0, len(chunk), BLOCK_BYTES):
                 piece = bytes(memoryview(chunk)[start : start + BLOCK_BYTES])
                 cut = piece.rfind(b"\n") + 1
                 if cut:
-                    yield b"".join([*pending, piece[:cut]])
+                    block = _Block(line, b"".join([*pending, piece[:cut]]))
+                    line += block.text.count(b"\n")
+                    yield block
                     pending.clear()
+                    pending_bytes = 0
                 if cut < len(piece):
                     pending.append(piece[cut:])
+                    pending_bytes += len(piece) - cut
+                if pending_bytes > LONGEST_LINE_BYTES:
+                    reason = f"expected lines ended by LF or CRLF, found one longer than {LONGEST_LINE_BYTES:,} bytes"
+                    raise InvalidInputError(self._source, reason, line)
         if pending:
             self.last_line_ended = False
-            yield b"".join(pending)
+            yield _Block(line, b"".join(pending))
+
+    def _read_header(self, blocks: Iterator[_Block]) -> tuple[Layout, _Block]:
+        """Where the columns stand, and what follows the header in its block; blank lines before it are passed over."""
+        expected = f"expected CSV text with the header {DATETIME},{TEMPERATURE}"
+        for block in blocks:
+            text = block.text.removeprefix(_UTF8_BOM) if block.line == 1 else block.text
+            if not (filled := text.lstrip()):
+                continue
+            line = block.line + text.count(b"\n") - filled.count(b"\n")
+            header, _, rest = filled.partition(b"\n")
+            if header.startswith(_UTF16_STARTS):
+                raise InvalidInputError(self._source, f"{expected} in UTF-8, found UTF-16", line)
+            if b"\0" in header:
+                raise InvalidInputError(self._source, f"{expected}, found binary data", line)
+            return careful.read_header(self._decode_header(header, line), self._source, line), _Block(line + 1, rest)
+        raise InvalidInputError(self._source, f"{expected}, found an empty file")
+
+    def _decode_header(self, header: bytes, line: int) -> str:
+        try:
+            return header.decode().removesuffix("\r")
+        except UnicodeDecodeError:
+            found = shown(header.decode(errors="backslashreplace"))
+            raise InvalidInputError(self._source, f"expected UTF-8 text, found {found}", line) from None
 
     def _read_carefully(self, lines: Iterator[bytes], first_line: int, layout: Layout) -> Iterator[Readings]:
         return careful.read_rows(lines, first_line, layout, self._source, self._hint_at_cut_off)
@@ -79,29 +119,13 @@ class MinuteCsvReader:
         hint = "" if self.last_line_ended else "; the last line has no line end: the file may be cut off"
         self._on_bad_row(BadRow(bad.line, bad.reason + hint))
 
-    def _refuse_what_is_no_text(self, start: bytes) -> None:
-        expected = f"expected CSV text with the header {DATETIME},{TEMPERATURE}"
-        if not start.strip():
-            raise InvalidInputError(self._source, f"{expected}, found an empty file")
-        if start.startswith(_UTF16_BOMS):
-            raise InvalidInputError(self._source, f"{expected} in UTF-8, found UTF-16", line=1)
-        if b"\0" in start[:4096]:
-            raise InvalidInputError(self._source, f"{expected}, found binary data", line=1)
 
-    def _decode_header(self, header: bytes) -> str:
-        try:
-            return header.decode().removesuffix("\r")
-        except UnicodeDecodeError:
-            found = shown(header.decode(errors="backslashreplace"))
-            raise InvalidInputError(self._source, f"expected UTF-8 text, found {found}", line=1) from None
-
-
-def _chain(first: bytes, others: Iterable[bytes]) -> Iterator[bytes]:
-    if first:
+def _chain(first: _Block, others: Iterable[_Block]) -> Iterator[_Block]:
+    if first.text:
         yield first
     yield from others
 
 
-def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _lines(blocks: Iterable[_Block]) -> Iterator[bytes]:
     for block in blocks:
-        yield from block.removesuffix(b"\n").split(b"\n")
+        yield from block.text.removesuffix(b"\n").split(b"\n")
