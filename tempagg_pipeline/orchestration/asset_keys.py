@@ -9,3 +9,5 @@ GROUP = "temperature"
 RAW_CODE_VERSION = "1"
 HOURLY_CODE_VERSION = "1"
 """Raise when the same raw object would give another table: all hourly partitions then show as stale."""
+
+QUEUE = dg.AssetKey("temperature_queue")

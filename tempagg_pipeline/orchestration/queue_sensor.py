@@ -1,0 +1,195 @@
+"""Feeds the fan-out op: each tick hands waiting files to as many runs as there is room for.
+
+Nothing is lost or done twice, whoever dies when. A tick's tokens come from its cursor, which Dagster stores together
+with the run requests: a tick that dies, or whose answer is lost, is followed by one with the same cursor, which claims
+the same files under the same tokens again. Leases of runs that wait for their start are renewed by each tick. Files of
+a run that ended without having settled them go back to the queue.
+"""
+
+import json
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import dagster as dg
+
+from tempagg_pipeline.core.settings import QueueSettings, settings
+from tempagg_pipeline.core.work_queue import Lease, LeaseInfo, QueueStats, QueueUnavailableError, WorkQueue
+from tempagg_pipeline.orchestration.asset_keys import QUEUE
+from tempagg_pipeline.orchestration.fan_out import OP, fan_out
+from tempagg_pipeline.orchestration.fan_out_plan import batch_sizes
+from tempagg_pipeline.orchestration.resources import TemperatureQueue
+
+LEASE_TAG = "tempagg/lease"
+OWNER = "queue sensor"
+
+_LEASES_LOOKED_AT = 1000
+_ORPHAN_SECONDS = 120.0
+"""Longer than a tick's answer may take (60 s): a claim this old for which there is no run was forgotten."""
+
+_RUN_WAITS = frozenset({dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What a tick hands to the next.
+
+    Attributes:
+        series: distinguishes this sensor's tokens from those of any other.
+        number: of the next token.
+        observed: figures of the queue that were last recorded in Dagster's history.
+    """
+
+    series: str
+    number: int = 0
+    observed: str = ""
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Cursor":
+        """Read a cursor back; a new series where there is none yet, or none that can be read."""
+        try:
+            return cls(**json.loads(text or ""))
+        except (ValueError, TypeError):
+            return cls(uuid.uuid4().hex[:12])
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
+    def tokens(self) -> Iterator[str]:
+        """The tokens that this tick may claim with, in order, without end."""
+        number = self.number
+        while True:
+            yield f"{self.series}-{number}"
+            number += 1
+
+
+@dg.sensor(
+    job=fan_out,
+    minimum_interval_seconds=settings().queue.sensor_interval_seconds,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def temperature_queue_sensor(
+    context: dg.SensorEvaluationContext, temperature_queue: TemperatureQueue
+) -> dg.SensorResult:
+    """Hands files that wait in the queue to fan-out runs, and looks after the leases of runs under way."""
+    cursor = Cursor.parse(context.cursor)
+    try:
+        with temperature_queue.open() as queue:
+            return _tick(context.instance, queue, cursor, settings().queue)
+    except QueueUnavailableError as error:
+        # No failed tick: the next one may well do, and a traceback every few seconds helps nobody.
+        return dg.SensorResult(skip_reason=f"The queue can't be reached: {error}", cursor=context.cursor)
+
+
+@dg.run_failure_sensor(monitored_jobs=[fan_out], default_status=dg.DefaultSensorStatus.RUNNING)
+def failed_fan_out_sensor(context: dg.RunFailureSensorContext, temperature_queue: TemperatureQueue) -> dg.SkipReason:
+    """Gives the files of a failed fan-out run back to the queue at once."""
+    run = context.dagster_run
+    with temperature_queue.open() as queue:
+        returned = queue.release(run.tags.get(LEASE_TAG, ""), reason=f"run {run.run_id} failed")
+    count = len(returned.waiting) + len(returned.dead)
+    return dg.SkipReason(f"{count:,} files of run {run.run_id} went back to the queue")
+
+
+def _tick(instance: dg.DagsterInstance, queue: WorkQueue, cursor: Cursor, config: QueueSettings) -> dg.SensorResult:
+    live = queue.leases(_LEASES_LOOKED_AT)
+    ended = _look_after(instance, queue, live, cursor, config)
+    stats = queue.stats()
+    busy = [lease for lease in live if lease.token not in ended]
+    batches = list(_claim(queue, cursor, busy, stats.ready, config))
+    observed, events = _observation(cursor, stats)
+    return dg.SensorResult(
+        run_requests=[_run_request(lease) for lease in batches],
+        skip_reason=None if batches else _describe(stats, len(busy), config),
+        cursor=str(Cursor(cursor.series, cursor.number + len(batches), observed)),
+        asset_events=events,
+    )
+
+
+def _look_after(
+    instance: dg.DagsterInstance, queue: WorkQueue, live: Sequence[LeaseInfo], cursor: Cursor, config: QueueSettings
+) -> Collection[str]:
+    """Renew the leases of runs that wait for their start; end those of runs that are over. Returns the tokens ended."""
+    runs = _runs_by_token(instance, [lease.token for lease in live])
+    ended: set[str] = set()
+    for lease in live:
+        run = runs.get(lease.token)
+        if run is None:
+            forgotten = lease.age_seconds > _ORPHAN_SECONDS and not lease.token.startswith(cursor.series)
+            if forgotten:
+                queue.release(lease.token)
+                ended.add(lease.token)
+        elif run.is_finished:
+            queue.release(lease.token, reason=f"run {run.run_id} ended: {run.status.value}")
+            ended.add(lease.token)
+        elif run.status in _RUN_WAITS:
+            queue.extend(lease.token)
+    return ended
+
+
+def _runs_by_token(instance: dg.DagsterInstance, tokens: Sequence[str]) -> dict[str, dg.DagsterRun]:
+    if not tokens:
+        return {}
+    wanted = dg.RunsFilter(job_name=fan_out.name, tags={LEASE_TAG: list(tokens)})
+    # A re-executed run has the tags of the first one; the first one is what the lease was given to.
+    return {run.tags[LEASE_TAG]: run for run in instance.get_runs(wanted)}
+
+
+def _claim(
+    queue: WorkQueue, cursor: Cursor, live: Sequence[LeaseInfo], ready: int, config: QueueSettings
+) -> Iterator[Lease]:
+    """Claim batches: first again what a tick with this cursor had claimed in vain, then what is ready."""
+    unstarted = {lease.token for lease in live if not lease.started}
+    tokens = cursor.tokens()
+    token = next(tokens)
+    while token in unstarted:
+        lease = queue.claim(config.files_per_run_max, owner=OWNER, token=token)
+        token = next(tokens)
+        if lease:
+            yield lease
+    for size in batch_sizes(ready, config.parallelism - len(live), config.files_per_run_max):
+        lease = queue.claim(size, owner=OWNER, token=token)
+        if lease is None:
+            return
+        token = next(tokens)
+        yield lease
+
+
+def _run_request(lease: Lease) -> dg.RunRequest:
+    config = {
+        "lease": lease.token,
+        "files": [item.name for item in lease.items if not item.attempts],
+        "suspects": [item.name for item in lease.items if item.attempts],
+    }
+    return dg.RunRequest(
+        run_key=lease.token,
+        run_config={"ops": {OP: {"config": config}}},
+        tags={
+            LEASE_TAG: lease.token,
+            "tempagg/files": str(len(lease.items)),
+            "tempagg/first_file": lease.items[0].name,
+            "tempagg/attempt": str(1 + max(item.attempts for item in lease.items)),
+        },
+    )
+
+
+def _observation(cursor: Cursor, stats: QueueStats) -> tuple[str, list[dg.AssetObservation]]:
+    """An observation of the queue, so that the UI plots its figures over time; none while they stay the same."""
+    figures = {"ready": stats.ready, "delayed": stats.delayed, "leased": stats.leased, "dead_letters": stats.dead}
+    observed = json.dumps(figures)
+    if observed == cursor.observed:
+        return observed, []
+    metadata = figures | {"oldest_age_seconds": round(stats.oldest_seconds, 1)}
+    return observed, [dg.AssetObservation(QUEUE, metadata=metadata)]
+
+
+def _describe(stats: QueueStats, busy: int, config: QueueSettings) -> str:
+    parts = [
+        f"{stats.ready:,} ready",
+        f"{stats.delayed:,} delayed",
+        f"{stats.leased:,} leased to {busy} of {config.parallelism} runs",
+        f"{stats.dead:,} dead letters",
+    ]
+    if stats.oldest_seconds:
+        parts.append(f"the oldest waits for {stats.oldest_seconds:,.0f} s")
+    return ", ".join(parts)
