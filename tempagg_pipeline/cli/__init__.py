@@ -3,7 +3,7 @@
 import click
 
 from tempagg_pipeline.cli.data import locations, sample, show_settings, summary
-from tempagg_pipeline.cli.local import ui
+from tempagg_pipeline.cli.local import demo, ui
 
 
 @click.group()
@@ -12,5 +12,5 @@ def main() -> None:
     """One-minute station temperatures to hourly statistics, orchestrated by Dagster."""
 
 
-for command in (ui, summary, locations, sample, show_settings):
+for command in (demo, ui, summary, locations, sample, show_settings):
     main.add_command(command)

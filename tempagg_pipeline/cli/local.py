@@ -1,34 +1,132 @@
 """Commands that run the pipeline on this machine, with every server they need."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
+
+from tempagg_pipeline.cli.instance_home import child, open_instance, prepare_home, sole_daemon, workspace_options
+
+if TYPE_CHECKING:
+    from tempagg_pipeline.core.object_store import ObjectStore
+    from tempagg_pipeline.core.work_queue import WorkQueue
+
+_LOOK_EVERY_SECONDS = 0.25
+_LIMIT_SECONDS = 300
+
+
+@click.command()
+def demo() -> None:
+    """Run the bundled samples through the whole pipeline: queue, sensor, runs, hourly files; then show the result.
+
+    Files whose result is up to date are left alone, so a second run is quick.
+    """
+    from tempagg_pipeline.cli.data import summary_table
+    from tempagg_pipeline.core.catch_up import files_to_catch_up
+    from tempagg_pipeline.core.inventory import take_inventory
+
+    home = prepare_home()
+    store = _local_store()
+    _add_samples(store)
+    with _queue() as queue:
+        files = files_to_catch_up(take_inventory(store), queue)
+        if files or queue.stats().unfinished:
+            queue.enqueue(files)
+            click.echo(f"{len(files)} files pushed to the Redis list {queue.name}; the sensor hands them to runs:")
+            with _daemon(home):
+                _drain(queue)
+        else:
+            click.echo("All hourly files are up to date: nothing to run.")
+        dead = queue.dead_letters()
+    with open_instance() as instance:
+        click.echo(f"\n{summary_table(instance)}\n")
+    for letter in dead:
+        click.echo(f"FAILED {letter.name}: {letter.reason}")
+    click.echo("See it in Dagster's UI: make ui")
+    if dead:
+        raise SystemExit(1)
 
 
 @click.command()
 @click.option("--port", default=3000, show_default=True, help="Port of the web server, on loopback.")
 def ui(port: int) -> None:
     """Start Dagster's UI and daemon on the local instance, until Ctrl-C."""
-    from tempagg_pipeline.cli.instance_home import child, prepare_home, sole_daemon, workspace_options
+    from tempagg_pipeline.core.embedded_redis import embedded_redis
+    from tempagg_pipeline.core.settings import settings
 
     home = prepare_home()
-    with sole_daemon(home) as is_sole:
+    if not settings().store.is_azure:
+        _add_samples(_local_store())
+    with embedded_redis(settings().redis), sole_daemon(home) as is_sole:
         if not is_sole:
             raise click.ClickException(f"a daemon of {home} runs already: end the other `tempagg` first")
-        fill_store_if_empty()
         click.echo(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C ends it; history is kept in {home})")
         with child(["dagster", "dev", *workspace_options(), "-h", "127.0.0.1", "-p", str(port)]) as process:
             process.wait()
 
 
-def fill_store_if_empty() -> None:
-    """Put the bundled samples into a local store that has no objects yet, so that there is something to see."""
-    from tempagg_pipeline.core.bundled import bundled_samples
+def _local_store() -> "ObjectStore":
+    """The local directory: samples never go to a storage account."""
+    import os
+
     from tempagg_pipeline.core.object_store import open_store
     from tempagg_pipeline.core.settings import settings
 
-    config = settings().store
-    if config.is_azure:
-        return
-    store = open_store(config)
-    if next(store.list(), None) is None:
-        for name, content in bundled_samples():
+    if settings().store.is_azure:
+        os.environ["TEMPAGG_STORE"] = "local"
+        settings.cache_clear()
+    return open_store(settings().store)
+
+
+def _add_samples(store: "ObjectStore") -> None:
+    """Put those bundled samples into the store that are not there; what somebody changed is left as it is."""
+    from tempagg_pipeline.core.bundled import bundled_samples
+
+    present = {info.name for info in store.list()}
+    for name, content in bundled_samples():
+        if name not in present:
             store.replace(name, [content])
+
+
+@contextmanager
+def _queue() -> "Iterator[WorkQueue]":
+    from contextlib import closing
+
+    from tempagg_pipeline.core.embedded_redis import embedded_redis
+    from tempagg_pipeline.core.redis_connection import connect
+    from tempagg_pipeline.core.settings import settings
+    from tempagg_pipeline.core.work_queue import WorkQueue
+
+    with embedded_redis(settings().redis) as redis, closing(connect(redis)) as client:
+        yield WorkQueue(client, settings().queue)
+
+
+@contextmanager
+def _daemon(home: Path) -> Iterator[None]:
+    """Have a daemon at work on the instance: one that runs already, or one of our own until the context ends."""
+    with sole_daemon(home) as is_sole:
+        if not is_sole:
+            yield
+            return
+        log = home / "daemon.log"
+        with child(["dagster-daemon", "run", *workspace_options()], log) as process:
+            yield
+            if process.poll() is not None:
+                raise click.ClickException(f"dagster-daemon ended early: see {log}")
+
+
+def _drain(queue: "WorkQueue") -> None:
+    """Show how the queue empties, until nothing is left to do."""
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    shown = ""
+    while (stats := queue.stats()).unfinished:
+        line = f"  {stats.ready} waiting, {stats.delayed} delayed, {stats.leased} leased to runs, {stats.dead} failed"
+        if line != shown:
+            click.echo(line)
+            shown = line
+        if time.monotonic() > deadline:
+            raise click.ClickException(f"{stats.unfinished} files are still on the queue after {_LIMIT_SECONDS} s")
+        time.sleep(_LOOK_EVERY_SECONDS)
