@@ -69,17 +69,13 @@ class HourlyTable:
         Numbers are written in the shortest form that reads back as the same double; missing statistics are blank.
         """
         yield (",".join(COLUMNS) + "\n").encode()
+        numbers = (self.mean, self.std, self.min, self.max, self.count)
         for start in range(0, len(self), _HOURS_PER_PIECE):
             part = slice(start, start + _HOURS_PER_PIECE)
-            stamps = np.datetime_as_string(self.hours[part].astype("M8[s]"))
-            columns = [self.mean, self.std, self.min, self.max, self.count]
-            rows = zip(stamps, *(column[part].tolist() for column in columns), strict=True)
-            yield "".join(f"{str(row[0]).replace('T', ' ')},{_fields(row[1:])}\n" for row in rows).encode()
-
-
-def _fields(values: tuple[float, ...]) -> str:
-    # Only NaN differs from itself.
-    return ",".join(repr(value) if value == value else "" for value in values)
+            stamps = np.datetime_as_string(self.hours[part].astype("M8[s]")).tolist()
+            columns = [map(repr, column[part].tolist()) for column in numbers]
+            rows = "\n".join(map(",".join, zip(stamps, *columns, strict=True)))
+            yield (rows.replace("T", " ").replace("nan", "") + "\n").encode()
 
 
 class _Runs(NamedTuple):

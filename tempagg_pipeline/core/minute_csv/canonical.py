@@ -67,11 +67,11 @@ def decode(block: bytes, first_line: int) -> Readings | None:
     if lines is None:
         return None
     starts, ends, positions = lines
-    # Unaligned words that start at every byte. Gathers stay inside: a line has 20 bytes and the word at 16 needs 24,
-    # so the block is read with a pad behind it.
-    padded = np.frombuffer(block + bytes(WORD), np.uint8)
+    # Unaligned items that start at every byte. Gathers stay inside: behind the block lies a pad.
+    padded = np.frombuffer(block + bytes(3 * WORD), np.uint8)
     words = np.ndarray((len(block) + 1,), "<u8", padded, 0, (1,))
-    days, clock, rest = words[starts], words[starts + 8], words[starts + 16]
+    heads = np.ndarray((len(block) + 1,), f"V{3 * WORD}", padded, 0, (1,))
+    days, clock, rest = heads[starts].view("<u8").reshape(-1, 3).T
     if not np.all(rest & np.uint64(0xFF0000FF) == np.uint64(ord(":") | ord(",") << 24)):
         return None
     if not np.all((clock >> np.uint64(40)) & _BYTE == np.uint64(ord(":"))):
