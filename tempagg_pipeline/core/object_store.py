@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 CSV_CONTENT_TYPE = "text/csv; charset=utf-8"
 
 _READ_BYTES = 1024 * 1024
-_SINGLE_PUT_BYTES = 4 * 1024 * 1024
+_STREAMED_FROM_BYTES = 4 * 1024 * 1024
+_STREAMED_FROM_BYTES_AZURE = 64 * 1024 * 1024
+"""Azure takes a smaller object in one request. A larger one goes in blocks whose names every client derives from their
+position: writers of the same object at the same moment would mix theirs."""
 _RETRIES = 4
 _RETRY_TIMEOUT = timedelta(seconds=60)
 _REQUEST_TIMEOUT = "5 minutes"
@@ -132,12 +135,15 @@ class ObjectStore:
         Raises:
             StoreUnavailableError: the store did not take it; the old object is as it was.
         """
-        attributes = {} if isinstance(self._store, LocalStore) else {"Content-Type": CSV_CONTENT_TYPE}
+        is_local = isinstance(self._store, LocalStore)
+        attributes = {} if is_local else {"Content-Type": CSV_CONTENT_TYPE}
         counted = _Counted(pieces)
-        start, rest = _first_bytes(iter(counted), _SINGLE_PUT_BYTES)
+        start, rest = _first_bytes(iter(counted), _STREAMED_FROM_BYTES if is_local else _STREAMED_FROM_BYTES_AZURE)
         with self._errors(name):
-            content = start if rest is None else chain([start], rest)
-            result = self._store.put(name, content, attributes=attributes)
+            if rest is None:
+                result = self._store.put(name, start, attributes=attributes, use_multipart=False)
+            else:
+                result = self._store.put(name, chain([start], rest), attributes=attributes)
         return ObjectInfo(name, counted.size, _etag(result["e_tag"]), modified=None)
 
     def list(self) -> Iterator[ObjectInfo]:
