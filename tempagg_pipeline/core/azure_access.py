@@ -1,12 +1,17 @@
 """Which storage account, and with which credential: resolves the ways to say so that Azure users know."""
 
+import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from tempagg_pipeline.core.settings import SettingsError, StoreSettings
+
+if TYPE_CHECKING:
+    from obstore.store import AzureCredential
 
 _AZURITE_ACCOUNT = "devstoreaccount1"
 _AZURITE_ENDPOINT = "http://127.0.0.1:10000/devstoreaccount1"
@@ -45,6 +50,32 @@ def resolve(settings: StoreSettings) -> AzureAccess:
         raise SettingsError("AZURE_STORAGE_ACCOUNT: expected the storage account's name, found nothing")
     endpoint = settings.endpoint or _public_endpoint(account)
     return AzureAccess(account, endpoint.rstrip("/"), key, settings.sas_token)
+
+
+def credential_provider(access: AzureAccess) -> "Callable[[], AzureCredential]":
+    """What the store asks for a credential whenever it needs one.
+
+    Raises:
+        SettingsError: the account key is no base64 text.
+    """
+    if access.account_key is not None:
+        key = access.account_key.get_secret_value()
+        _check_base64(key, access.account)
+        return lambda: {"access_key": key, "expires_at": None}
+    if access.sas_token is not None:
+        token = access.sas_token.get_secret_value().removeprefix("?")
+        return lambda: {"sas_token": token, "expires_at": None}
+    # Imported here: the Azure identity library is wanted only where no key is configured.
+    from obstore.auth.azure import AzureCredentialProvider
+
+    return AzureCredentialProvider()
+
+
+def _check_base64(key: str, account: str) -> None:
+    try:
+        base64.b64decode(key, validate=True)
+    except ValueError:
+        raise SettingsError(f"Azure storage account {account}: expected an account key in base64") from None
 
 
 def _public_endpoint(account: str, protocol: str = "https", suffix: str = "core.windows.net") -> str:

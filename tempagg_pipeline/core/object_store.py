@@ -1,7 +1,7 @@
 """The seam to where objects live: a local directory or an Azure Blob container, behind one small class.
 
 Both backends replace objects atomically: a reader sees the old or the new object, never a part. ETags tell versions of
-an object apart. The work is done by obstore (Rust's object_store); nothing else in the package imports it.
+an object apart. The work is done by obstore (Rust's object_store), which only this module and ``azure_access`` know.
 """
 
 import re
@@ -221,27 +221,17 @@ def _local_directory(directory: Path) -> ObjectStore:
 
 def _azure_container(settings: StoreSettings, container: str) -> ObjectStore:
     access = azure_access.resolve(settings)
-    credential: dict[str, object] = {}
-    if access.account_key is not None:
-        credential["account_key"] = access.account_key.get_secret_value()
-    elif access.sas_token is not None:
-        credential["sas_key"] = access.sas_token.get_secret_value().removeprefix("?")
-    else:
-        # Imported here: the Azure identity library is wanted only where no key is configured.
-        from obstore.auth.azure import AzureCredentialProvider
-
-        credential["credential_provider"] = AzureCredentialProvider()
-    try:
-        store = AzureStore(
-            container,
-            account_name=access.account,
-            endpoint=access.endpoint,
-            client_options={"allow_http": access.endpoint.startswith("http://"), "timeout": _REQUEST_TIMEOUT},
-            retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
-            **credential,  # pyright: ignore[reportArgumentType]
-        )
-    except BaseError as error:
-        raise SettingsError(f"Azure storage account {access.account}: {_safe(error)}") from None
+    store = AzureStore(
+        container,
+        account_name=access.account,
+        endpoint=access.endpoint,
+        # A credential provider goes before all that obstore itself would take from AZURE_… variables.
+        credential_provider=azure_access.credential_provider(access),
+        use_emulator=False,
+        skip_signature=False,
+        client_options={"allow_http": access.endpoint.startswith("http://"), "timeout": _REQUEST_TIMEOUT},
+        retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
+    )
     return ObjectStore(store, f"{access.endpoint}/{container}")
 
 

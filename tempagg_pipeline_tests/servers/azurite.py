@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tempagg_pipeline_tests.servers.certificates import Certificate
 from tempagg_pipeline_tests.servers.processes import accepts_connections, free_port, running
 from tempagg_pipeline_tests.servers.required import require
 
@@ -22,11 +23,12 @@ class Azurite:
     """A running emulator."""
 
     port: int
+    certificate: Certificate | None = None
 
     @property
     def endpoint(self) -> str:
         """Blob endpoint of the account."""
-        return f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}/{ACCOUNT}"
 
     @property
     def connection_string(self) -> str:
@@ -47,13 +49,17 @@ class Azurite:
         """Create a container; it must not exist."""
         from azure.storage.blob import BlobServiceClient
 
-        with BlobServiceClient.from_connection_string(self.connection_string) as client:
+        verify = str(self.certificate.chain) if self.certificate else True
+        with BlobServiceClient.from_connection_string(self.connection_string, connection_verify=verify) as client:
             client.create_container(name)
 
 
 @contextmanager
-def azurite(directory: Path, host: str = "127.0.0.1") -> Iterator[Azurite]:
+def azurite(directory: Path, host: str = "127.0.0.1", certificate: Certificate | None = None) -> Iterator[Azurite]:
     """A running Azurite that keeps its data in a directory; ended with the context.
+
+    With a certificate it speaks TLS and takes Entra ID's tokens beside the account key; it checks all of a token but
+    its signature.
 
     Skips the test, or fails it where all parts are required, when Azurite is not installed.
     """
@@ -64,5 +70,7 @@ def azurite(directory: Path, host: str = "127.0.0.1") -> Iterator[Azurite]:
         str(_NODE), str(_SCRIPT), "--blobHost", host, "--blobPort", str(port), "--location", str(directory),
         "--silent", "--disableTelemetry", "--skipApiVersionCheck",
     ]  # fmt: skip
+    if certificate is not None:
+        command += ["--cert", str(certificate.chain), "--key", str(certificate.key), "--oauth", "basic"]
     with running(command, directory / "azurite.log", lambda: accepts_connections(port)):
-        yield Azurite(port)
+        yield Azurite(port, certificate)
