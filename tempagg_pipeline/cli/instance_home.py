@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 _STOP_SECONDS = 15
+_LOOK_EVERY_SECONDS = 0.25
 
 
 def prepare_home() -> Path:
@@ -44,6 +46,18 @@ def open_instance() -> Iterator["dg.DagsterInstance"]:
 
     with dg.DagsterInstance.get() as instance:
         yield instance
+
+
+def await_runs(limit_seconds: float = 60.0) -> None:
+    """Wait until no run is under way, for a while: a run ends a moment after its last file."""
+    import dagster as dg
+
+    status = dg.DagsterRunStatus
+    under_way = dg.RunsFilter(statuses=[status.QUEUED, status.NOT_STARTED, status.STARTING, status.STARTED])
+    deadline = time.monotonic() + limit_seconds
+    with open_instance() as instance:
+        while instance.get_runs_count(under_way) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_SECONDS)
 
 
 def workspace_options() -> Sequence[str]:

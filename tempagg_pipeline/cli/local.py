@@ -1,6 +1,5 @@
 """Commands that run the pipeline on this machine, with every server they need."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,13 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tempagg_pipeline.cli.instance_home import child, open_instance, prepare_home, sole_daemon, workspace_options
+from tempagg_pipeline.cli.instance_home import (
+    await_runs,
+    child,
+    open_instance,
+    prepare_home,
+    sole_daemon,
+    workspace_options,
+)
+from tempagg_pipeline.cli.queue import follow
+from tempagg_pipeline.cli.queue_session import queue_session
 
 if TYPE_CHECKING:
     from tempagg_pipeline.core.object_store import ObjectStore
-    from tempagg_pipeline.core.work_queue import WorkQueue
 
-_LOOK_EVERY_SECONDS = 0.25
 _LIMIT_SECONDS = 300
 
 
@@ -31,20 +37,22 @@ def demo() -> None:
     home = prepare_home()
     store = _local_store()
     _add_samples(store)
-    with _queue() as queue:
+    with queue_session() as queue:
         files = files_to_catch_up(take_inventory(store), queue)
         if files or queue.stats().unfinished:
             queue.enqueue(files)
             click.echo(f"{len(files)} files pushed to the Redis list {queue.name}; the sensor hands them to runs:")
             with _daemon(home):
-                _drain(queue)
+                if not follow(queue, _LIMIT_SECONDS):
+                    raise click.ClickException(f"files are still on the queue after {_LIMIT_SECONDS} s: see {home}")
+                await_runs()
         else:
             click.echo("All hourly files are up to date: nothing to run.")
         dead = queue.dead_letters()
     with open_instance() as instance:
         click.echo(f"\n{summary_table(instance)}\n")
     for letter in dead:
-        click.echo(f"FAILED {letter.name}: {letter.reason}")
+        click.echo(f"FAILED {letter.name}: {letter.reason.removeprefix(letter.name + ': ')}")
     click.echo("See it in Dagster's UI: make ui")
     if dead:
         raise SystemExit(1)
@@ -92,19 +100,6 @@ def _add_samples(store: "ObjectStore") -> None:
 
 
 @contextmanager
-def _queue() -> "Iterator[WorkQueue]":
-    from contextlib import closing
-
-    from tempagg_pipeline.core.embedded_redis import embedded_redis
-    from tempagg_pipeline.core.redis_connection import connect
-    from tempagg_pipeline.core.settings import settings
-    from tempagg_pipeline.core.work_queue import WorkQueue
-
-    with embedded_redis(settings().redis) as redis, closing(connect(redis)) as client:
-        yield WorkQueue(client, settings().queue)
-
-
-@contextmanager
 def _daemon(home: Path) -> Iterator[None]:
     """Have a daemon at work on the instance: one that runs already, or one of our own until the context ends."""
     with sole_daemon(home) as is_sole:
@@ -116,17 +111,3 @@ def _daemon(home: Path) -> Iterator[None]:
             yield
             if process.poll() is not None:
                 raise click.ClickException(f"dagster-daemon ended early: see {log}")
-
-
-def _drain(queue: "WorkQueue") -> None:
-    """Show how the queue empties, until nothing is left to do."""
-    deadline = time.monotonic() + _LIMIT_SECONDS
-    shown = ""
-    while (stats := queue.stats()).unfinished:
-        line = f"  {stats.ready} waiting, {stats.delayed} delayed, {stats.leased} leased to runs, {stats.dead} failed"
-        if line != shown:
-            click.echo(line)
-            shown = line
-        if time.monotonic() > deadline:
-            raise click.ClickException(f"{stats.unfinished} files are still on the queue after {_LIMIT_SECONDS} s")
-        time.sleep(_LOOK_EVERY_SECONDS)
