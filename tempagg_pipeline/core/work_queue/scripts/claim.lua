@@ -3,6 +3,7 @@ local token, owner, limit, lease_ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARG
 
 local MAX_NAME_BYTES = 1024
 local SHOWN_BYTES = 200
+local STAND_IN = '(no file name) '
 local POP_BUDGET = 5000 -- pushes beyond `limit` that one claim sorts out as junk or duplicates
 
 local function is_utf8(name)
@@ -26,20 +27,22 @@ local function escaped(bytes)
   end))
 end
 
--- What no file can be called never leaves the queue; its dead letter bears a readable stand-in for the name.
+-- What no file can be called never leaves the queue. Its dead letter bears a readable stand-in, which is no name either.
 local function bury_if_junk(name, since)
-  local label, reason
+  local shown, reason
   if name == '' then
-    label, reason = '(empty)', 'expected a file name, found an empty string'
+    shown, reason = 'empty', 'expected a file name, found an empty string'
+  elseif string.sub(name, 1, #STAND_IN) == STAND_IN then
+    shown, reason = string.sub(name, #STAND_IN + 1), 'expected a file name, found what stands for something else'
   elseif #name > MAX_NAME_BYTES then
-    label = escaped(string.sub(name, 1, SHOWN_BYTES)) .. '... sha1 ' .. redis.sha1hex(name)
+    shown = escaped(string.sub(name, 1, SHOWN_BYTES)) .. '... sha1 ' .. redis.sha1hex(name)
     reason = string.format('expected a file name of at most %d bytes, found %d', MAX_NAME_BYTES, #name)
   elseif not is_utf8(name) then
-    label, reason = escaped(name), 'expected a file name in UTF-8, found other bytes (shown as \\xNN)'
+    shown, reason = escaped(name), 'expected a file name in UTF-8, found other bytes (shown as \\xNN)'
   else
     return false
   end
-  write_letter(label, { reason = reason, owner = owner, attempts = 0, since = since })
+  write_letter(STAND_IN .. shown, { reason = reason, owner = owner, attempts = 0, since = since })
   return true
 end
 
