@@ -42,19 +42,17 @@ local function bury_if_junk(name, since)
   else
     return false
   end
-  write_letter(STAND_IN .. shown, { reason = reason, owner = owner, attempts = 0, since = since })
+  write_letter(STAND_IN .. shown, { reason = reason, owner = owner, attempts = 0, since = tonumber(since) })
   return true
 end
 
 local function answer(names, records)
-  local reply = { NOW }
-  for _, name in ipairs(names) do
-    reply[#reply + 1] = name
-    reply[#reply + 1] = records[name].attempts
-    reply[#reply + 1] = records[name].deliveries
-    reply[#reply + 1] = tonumber(redis.call('ZSCORE', SINCE, name))
+  local items, since = {}, scores_of(SINCE, names)
+  for index, name in ipairs(names) do
+    local record = records[name]
+    items[index] = { name, record.attempts, record.deliveries, NOW - since[name] }
   end
-  return reply
+  return json(items)
 end
 
 -- Takes due items first: they have waited longest.
@@ -71,7 +69,7 @@ end
 
 local function take_pushed(names, records)
   local popped = tonumber(redis.call('HGET', COUNTERS, 'popped')) or 0
-  local budget, since, known_up_to = limit + POP_BUDGET, NOW, 0
+  local budget, since, known_up_to = limit + POP_BUDGET, moment(NOW), 0
   while #names < limit and budget > 0 do
     local pushed = redis.call('LPOP', PUSHED, math.min(limit - #names, budget, CHUNK))
     if not pushed then
@@ -83,6 +81,7 @@ local function take_pushed(names, records)
       popped = popped + 1
       if popped > known_up_to then
         since, known_up_to = pushed_since(popped)
+        since = moment(since)
       end
       if records[name] or bury_if_junk(name, since) then -- in this claim already, or buried: this push is dealt with
       elseif known[name] and known[name].token ~= '' then
@@ -108,16 +107,13 @@ local function take_pushed(names, records)
 end
 
 local function lease(names, records)
-  local claimed, held, texts = {}, {}, {}
-  for _, name in ipairs(names) do
-    local record = records[name]
+  local claimed, held, texts, expiry = {}, {}, {}, moment(NOW + lease_ms)
+  for index, name in ipairs(names) do
+    local record, at = records[name], 2 * index
     record.token, record.deliveries = token, record.deliveries + 1
-    claimed[#claimed + 1] = NOW + lease_ms
-    claimed[#claimed + 1] = name
-    held[#held + 1] = 0
-    held[#held + 1] = token .. ':' .. name
-    texts[#texts + 1] = name
-    texts[#texts + 1] = record_text(record)
+    claimed[at - 1], claimed[at] = expiry, name
+    held[at - 1], held[at] = '0', token .. ':' .. name
+    texts[at - 1], texts[at] = name, record_text(record)
   end
   send('ZADD', CLAIMED, claimed)
   send('ZADD', HELD, held)
