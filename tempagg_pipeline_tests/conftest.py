@@ -20,6 +20,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(_SETTINGS_PREFIXES) and name != "TEMPAGG_TESTS_REQUIRE_ALL":
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+    monkeypatch.setenv("TEMPAGG_SENSOR_WAIT_SECONDS", "0")
     settings_module.settings.cache_clear()
     yield
     settings_module.settings.cache_clear()

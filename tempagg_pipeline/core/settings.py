@@ -227,6 +227,12 @@ class QueueSettings(_Section):
     sensor_interval_seconds: Annotated[int, Field(ge=1)] = Field(
         5, validation_alias="TEMPAGG_SENSOR_INTERVAL_SECONDS", description="Least seconds between two queue ticks."
     )
+    sensor_wait_seconds: Annotated[float, Field(ge=0, le=20)] = Field(
+        4.0,
+        validation_alias="TEMPAGG_SENSOR_WAIT_SECONDS",
+        description="How long a queue tick waits for files before it ends empty-handed, so that files pushed to an idle"
+        " queue need not wait for the next tick; 0: not at all.",
+    )
 
     @model_validator(mode="after")
     def _backoff_is_ordered(self) -> Self:

@@ -7,8 +7,10 @@ a run that ended without having settled them go back to the queue.
 """
 
 import json
+import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import dagster as dg
@@ -26,6 +28,8 @@ OWNER = "queue sensor"
 _LEASES_LOOKED_AT = 1000
 _ORPHAN_SECONDS = 120.0
 """Longer than a tick's answer may take (60 s): a claim this old for which there is no run was forgotten."""
+
+_WAIT_LOOK_SECONDS = 0.1
 
 _RUN_WAITS = frozenset({dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
 
@@ -81,50 +85,74 @@ def temperature_queue_sensor(
         return dg.SensorResult(skip_reason=f"The queue can't be reached: {error}", cursor=context.cursor)
 
 
-@dg.run_failure_sensor(monitored_jobs=[fan_out], default_status=dg.DefaultSensorStatus.RUNNING)
-def failed_fan_out_sensor(context: dg.RunFailureSensorContext, temperature_queue: TemperatureQueue) -> dg.SkipReason:
+def _failed_fan_out(context: dg.RunFailureSensorContext, temperature_queue: TemperatureQueue) -> dg.SkipReason:
     """Gives the files of a failed fan-out run back to the queue at once."""
     run = context.dagster_run
-    with temperature_queue.open() as queue:
-        returned = queue.release(run.tags.get(LEASE_TAG, ""), reason=f"run {run.run_id} failed")
+    try:
+        with temperature_queue.open() as queue:
+            returned = queue.release(run.tags.get(LEASE_TAG, ""), reason=f"run {run.run_id} failed")
+    except QueueUnavailableError as error:
+        return dg.SkipReason(f"The queue can't be reached, a later tick of the queue sensor will see to it: {error}")
     count = len(returned.waiting) + len(returned.dead)
     return dg.SkipReason(f"{count:,} files of run {run.run_id} went back to the queue")
 
 
+with warnings.catch_warnings():
+    # The decorator itself passes a parameter of its own that is in beta.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    failed_fan_out_sensor = dg.run_failure_sensor(
+        name="failed_fan_out_sensor", monitored_jobs=[fan_out], default_status=dg.DefaultSensorStatus.RUNNING
+    )(_failed_fan_out)
+
+
 def _tick(instance: dg.DagsterInstance, queue: WorkQueue, cursor: Cursor, config: QueueSettings) -> dg.SensorResult:
-    live = queue.leases(_LEASES_LOOKED_AT)
-    ended = _look_after(instance, queue, live, cursor, config)
-    stats = queue.stats()
-    busy = [lease for lease in live if lease.token not in ended]
-    batches = list(_claim(queue, cursor, busy, stats.ready, config))
+    live = _look_after(instance, queue, cursor)
+    stats = queue.stats() if live else _stats_when_there_is_work(queue, config.sensor_wait_seconds)
+    batches = list(_claim(queue, cursor, live, stats.ready, config))
     observed, events = _observation(cursor, stats)
     return dg.SensorResult(
         run_requests=[_run_request(lease) for lease in batches],
-        skip_reason=None if batches else _describe(stats, len(busy), config),
+        skip_reason=None if batches else _describe(stats, len(live), config),
         cursor=str(Cursor(cursor.series, cursor.number + len(batches), observed)),
         asset_events=events,
     )
 
 
-def _look_after(
-    instance: dg.DagsterInstance, queue: WorkQueue, live: Sequence[LeaseInfo], cursor: Cursor, config: QueueSettings
-) -> Collection[str]:
-    """Renew the leases of runs that wait for their start; end those of runs that are over. Returns the tokens ended."""
-    runs = _runs_by_token(instance, [lease.token for lease in live])
-    ended: set[str] = set()
-    for lease in live:
+def _stats_when_there_is_work(queue: WorkQueue, limit_seconds: float) -> QueueStats:
+    """Wait a little for files while no run is under way: else they wait for the next tick, which is seconds away."""
+    deadline = time.monotonic() + limit_seconds
+    while not (stats := queue.stats()).ready and time.monotonic() < deadline:
+        time.sleep(_WAIT_LOOK_SECONDS)
+    return stats
+
+
+def _look_after(instance: dg.DagsterInstance, queue: WorkQueue, cursor: Cursor) -> list[LeaseInfo]:
+    """Renew the leases of runs that wait for their start, end those of runs that are over; returns the runs' others.
+
+    Leases of workers that this sensor knows nothing of are none of its business.
+    """
+    leases = queue.leases(_LEASES_LOOKED_AT)
+    runs = _runs_by_token(instance, [lease.token for lease in leases])
+    live: list[LeaseInfo] = []
+    for lease in leases:
         run = runs.get(lease.token)
-        if run is None:
-            forgotten = lease.age_seconds > _ORPHAN_SECONDS and not lease.token.startswith(cursor.series)
-            if forgotten:
-                queue.release(lease.token)
-                ended.add(lease.token)
-        elif run.is_finished:
+        if run is not None and run.is_finished:
             queue.release(lease.token, reason=f"run {run.run_id} ended: {run.status.value}")
-            ended.add(lease.token)
-        elif run.status in _RUN_WAITS:
-            queue.extend(lease.token)
-    return ended
+        elif run is None and _is_forgotten(lease, cursor):
+            queue.release(lease.token)
+        elif run is not None or _is_a_sensors(lease):
+            live.append(lease)
+            if run is not None and run.status in _RUN_WAITS:
+                queue.extend(lease.token)
+    return live
+
+
+def _is_a_sensors(lease: LeaseInfo) -> bool:
+    return lease.owner == OWNER and not lease.started
+
+
+def _is_forgotten(lease: LeaseInfo, cursor: Cursor) -> bool:
+    return _is_a_sensors(lease) and lease.age_seconds > _ORPHAN_SECONDS and not lease.token.startswith(cursor.series)
 
 
 def _runs_by_token(instance: dg.DagsterInstance, tokens: Sequence[str]) -> dict[str, dg.DagsterRun]:
