@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tempagg_pipeline.core.settings import LOCAL_STATE
+from tempagg_pipeline.orchestration.warm_runs import socket_of
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -48,16 +49,15 @@ def open_instance() -> Iterator["dg.DagsterInstance"]:
         yield instance
 
 
-def await_runs(limit_seconds: float = 60.0) -> None:
+def await_runs(instance: "dg.DagsterInstance", limit_seconds: float = 60.0) -> None:
     """Wait until no run is under way, for a while: a run ends a moment after its last file."""
     import dagster as dg
 
     status = dg.DagsterRunStatus
     under_way = dg.RunsFilter(statuses=[status.QUEUED, status.NOT_STARTED, status.STARTING, status.STARTED])
     deadline = time.monotonic() + limit_seconds
-    with open_instance() as instance:
-        while instance.get_runs_count(under_way) and time.monotonic() < deadline:
-            time.sleep(_LOOK_EVERY_SECONDS)
+    while instance.get_runs_count(under_way) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 def workspace_options() -> Sequence[str]:
@@ -76,6 +76,15 @@ def sole_daemon(home: Path) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+@contextmanager
+def warm_runs(home: Path) -> Iterator[None]:
+    """Have runs of the instance start warm while the context is open."""
+    socket = socket_of(str(home))
+    command = ["python", "-m", "tempagg_pipeline.orchestration.warm_runs", str(socket), "tempagg_pipeline.definitions"]
+    with child(command, home / "warm_runs.log"):
+        yield
 
 
 @contextmanager

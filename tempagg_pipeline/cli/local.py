@@ -13,6 +13,7 @@ from tempagg_pipeline.cli.instance_home import (
     open_instance,
     prepare_home,
     sole_daemon,
+    warm_runs,
     workspace_options,
 )
 from tempagg_pipeline.cli.queue import follow
@@ -37,7 +38,7 @@ def demo() -> None:
     home = prepare_home()
     store = _local_store()
     _add_samples(store)
-    with queue_session() as queue:
+    with queue_session() as queue, open_instance() as instance:
         files = files_to_catch_up(take_inventory(store), queue)
         if files or queue.stats().unfinished:
             queue.enqueue(files)
@@ -45,11 +46,10 @@ def demo() -> None:
             with _daemon(home):
                 if not follow(queue, _LIMIT_SECONDS):
                     raise click.ClickException(f"files are still on the queue after {_LIMIT_SECONDS} s: see {home}")
-                await_runs()
+                await_runs(instance)
         else:
             click.echo("All hourly files are up to date: nothing to run.")
         dead = queue.dead_letters()
-    with open_instance() as instance:
         click.echo(f"\n{summary_table(instance)}\n")
     for letter in dead:
         click.echo(f"FAILED {letter.name}: {letter.reason.removeprefix(letter.name + ': ')}")
@@ -72,7 +72,8 @@ def ui(port: int) -> None:
         if not is_sole:
             raise click.ClickException(f"a daemon of {home} runs already: end the other `tempagg` first")
         click.echo(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C ends it; history is kept in {home})")
-        with child(["dagster", "dev", *workspace_options(), "-h", "127.0.0.1", "-p", str(port)]) as process:
+        command = ["dagster", "dev", *workspace_options(), "-h", "127.0.0.1", "-p", str(port)]
+        with warm_runs(home), child(command) as process:
             process.wait()
 
 
@@ -107,7 +108,7 @@ def _daemon(home: Path) -> Iterator[None]:
             yield
             return
         log = home / "daemon.log"
-        with child(["dagster-daemon", "run", *workspace_options()], log) as process:
+        with warm_runs(home), child(["dagster-daemon", "run", *workspace_options()], log) as process:
             yield
             if process.poll() is not None:
                 raise click.ClickException(f"dagster-daemon ended early: see {log}")

@@ -1,6 +1,5 @@
 """Azurite, the emulator of Azure Blob Storage: as real as Blob gets without an account."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ class Azurite:
     """A running emulator."""
 
     port: int
-    log: Path
     certificate: Certificate | None = None
 
     @property
@@ -46,11 +44,6 @@ class Azurite:
             "AZURE_STORAGE_ACCESS_KEY": KEY,
             "AZURE_STORAGE_BLOB_ENDPOINT": self.endpoint,
         }
-
-    def requests(self, container: str) -> list[str]:
-        """Requests for objects of a container until now, as method, object name and status."""
-        pattern = rf'"(\w+) /{ACCOUNT}/{container}/([^? ]+)\S* HTTP/1.1" (\d+)'
-        return [" ".join(found) for found in re.findall(pattern, self.log.read_text())]
 
     def create_container(self, name: str) -> None:
         """Create a container; it must not exist."""
@@ -75,10 +68,9 @@ def azurite(directory: Path, host: str = "127.0.0.1", certificate: Certificate |
     port = free_port()
     command = [
         str(_NODE), str(_SCRIPT), "--blobHost", host, "--blobPort", str(port), "--location", str(directory),
-        "--disableTelemetry", "--skipApiVersionCheck",
+        "--silent", "--disableTelemetry", "--skipApiVersionCheck",
     ]  # fmt: skip
     if certificate is not None:
         command += ["--cert", str(certificate.chain), "--key", str(certificate.key), "--oauth", "basic"]
-    log = directory / "azurite.log"
-    with running(command, log, lambda: accepts_connections(port)):
-        yield Azurite(port, log, certificate)
+    with running(command, directory / "azurite.log", lambda: accepts_connections(port)):
+        yield Azurite(port, certificate)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tempagg_pipeline.core.redis_connection import RedisClient, connect
@@ -21,10 +21,9 @@ class RedisServer:
 
     directory: Path
     program: RedisServerProgram
-    config: Sequence[str]
-    sentinel: bool
-    port: int
-    password: str
+    config: Sequence[str] = ()
+    port: int = field(default_factory=free_port)
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -50,12 +49,12 @@ class RedisServer:
         """Start it, again if it was killed, and wait until it serves."""
         lines = [
             "bind 127.0.0.1", f"port {self.port}", f"requirepass {self.password}", f'dir "{self.directory}"',
-            *([] if self.sentinel else ['save ""']), *self.config,
+            'save ""', *self.config,
         ]  # fmt: skip
         (self.directory / "redis.conf").write_text("\n".join([*lines, ""]))
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self.program.path, self.directory / "redis.conf", *(["--sentinel"] if self.sentinel else [])],
+                [self.program.path, self.directory / "redis.conf"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -97,13 +96,7 @@ def redis_program() -> RedisServerProgram:
 
 @contextmanager
 def redis_server(
-    directory: Path,
-    config: Sequence[str] = (),
-    program: RedisServerProgram | None = None,
-    *,
-    sentinel: bool = False,
-    port: int | None = None,
-    password: str | None = None,
+    directory: Path, config: Sequence[str] = (), program: RedisServerProgram | None = None
 ) -> Iterator[RedisServer]:
     """A running server that keeps its files in a directory; ended with the context.
 
@@ -111,19 +104,9 @@ def redis_server(
         directory: made if need be.
         config: lines of redis.conf beside the usual ones; without any it keeps nothing on disk.
         program: default: the one that the machine prefers.
-        sentinel: be a sentinel instead.
-        port: default: a free one.
-        password: default: a random one.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    server = RedisServer(
-        directory,
-        program or redis_program(),
-        config,
-        sentinel,
-        port or free_port(),
-        password or secrets.token_urlsafe(16),
-    )
+    server = RedisServer(directory, program or redis_program(), config)
     try:
         server.start()
         yield server
