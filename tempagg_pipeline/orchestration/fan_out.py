@@ -51,14 +51,15 @@ def process_leased_files(
     temperature_queue: TemperatureQueue,
 ) -> None:
     """Process each file whose lease this run can take over; one that fails does so alone."""
-    with temperature_queue.take_over(config.lease, [*config.files, *config.suspects], owner=context.run_id) as lease:
-        lost = len(config.files) + len(config.suspects) - len(lease.taken)
-        if lost:
-            context.log.warning(f"{lost:,} files are not leased to this run any more: left alone")
+    names = [*config.files, *config.suspects]
+    with temperature_queue.take_over(config.lease, names, owner=context.run_id) as lease:
         tally = _process(context, temperature_store, lease, suspects=set(config.suspects))
-    context.add_output_metadata(tally.metadata(not_leased=lost))
+    not_leased = len(names) - tally.settled
+    if not_leased:
+        context.log.warning(f"{not_leased:,} files were not leased to this run any more: left alone")
+    context.add_output_metadata(tally.metadata(not_leased))
     if tally.failures:
-        raise failure_of(tally.failures, len(lease.taken))
+        raise failure_of(tally.failures, tally.settled)
 
 
 @dg.job(
@@ -81,6 +82,11 @@ class _Tally:
     rows: int = 0
     failures: list[Failed] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def settled(self) -> int:
+        """Files whose lease this run has ended."""
+        return self.processed + self.unchanged + len(self.failures)
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes."""

@@ -3,14 +3,16 @@
 Nothing is lost or done twice, whoever dies when. A tick's tokens come from its cursor, which Dagster stores together
 with the run requests: a tick that dies, or whose answer is lost, is followed by one with the same cursor, which claims
 the same files under the same tokens again. Leases of runs that wait for their start are renewed by each tick. Files of
-a run that ended without having settled them go back to the queue.
+a run that ended without having settled them go back to the queue, as do those of a run whose worker is silent.
+
+Leases of which this instance knows no run are let be: several instances, or workers of any kind, may share a queue.
 """
 
 import json
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import dagster as dg
@@ -26,12 +28,12 @@ LEASE_TAG = "tempagg/lease"
 OWNER = "queue sensor"
 
 _LEASES_LOOKED_AT = 1000
-_ORPHAN_SECONDS = 120.0
-"""Longer than a tick's answer may take (60 s): a claim this old for which there is no run was forgotten."""
+_HAND_OUT_SECONDS = 120.0
+"""Lease of a claim until there is a run for it: longer than a tick's answer may take (60 s)."""
 
 _WAIT_LOOK_SECONDS = 0.1
 
-_RUN_WAITS = frozenset({dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
+_RUN_WAITS = frozenset({dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING})
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def _failed_fan_out(context: dg.RunFailureSensorContext, temperature_queue: Temp
     run = context.dagster_run
     try:
         with temperature_queue.open() as queue:
-            returned = queue.release(run.tags.get(LEASE_TAG, ""), reason=f"run {run.run_id} failed")
+            returned = queue.release(run.tags[LEASE_TAG], reason=f"run {run.run_id} failed")
+    except KeyError:
+        return dg.SkipReason(f"run {run.run_id} was not started by the queue's sensor: it holds no files")
     except QueueUnavailableError as error:
         return dg.SkipReason(f"The queue can't be reached, a later tick of the queue sensor will see to it: {error}")
     count = len(returned.waiting) + len(returned.dead)
@@ -106,7 +110,9 @@ with warnings.catch_warnings():
 
 
 def _tick(instance: dg.DagsterInstance, queue: WorkQueue, cursor: Cursor, config: QueueSettings) -> dg.SensorResult:
-    live = _look_after(instance, queue, cursor)
+    runs = _look_after(instance, queue)
+    queue.reclaim_expired()
+    live = [lease for lease in queue.leases(_LEASES_LOOKED_AT) if lease.token in runs or _is_a_sensors(lease)]
     stats = queue.stats() if live else _stats_when_there_is_work(queue, config.sensor_wait_seconds)
     batches = list(_claim(queue, cursor, live, stats.ready, config))
     observed, events = _observation(cursor, stats)
@@ -126,33 +132,33 @@ def _stats_when_there_is_work(queue: WorkQueue, limit_seconds: float) -> QueueSt
     return stats
 
 
-def _look_after(instance: dg.DagsterInstance, queue: WorkQueue, cursor: Cursor) -> list[LeaseInfo]:
-    """Renew the leases of runs that wait for their start, end those of runs that are over; returns the runs' others.
+def _look_after(instance: dg.DagsterInstance, queue: WorkQueue) -> Mapping[str, dg.DagsterRun]:
+    """Renew the leases of runs that wait for their start, even expired ones; end those of runs that are over.
 
-    Leases of workers that this sensor knows nothing of are none of its business.
+    A run whose worker let its lease expire counts as over, whatever Dagster has been told: a worker that was killed
+    together with the process that watched it would keep a place among the runs for ever.
+
+    Returns:
+        the runs that leases belong to, by token.
     """
     leases = queue.leases(_LEASES_LOOKED_AT)
     runs = _runs_by_token(instance, [lease.token for lease in leases])
-    live: list[LeaseInfo] = []
     for lease in leases:
         run = runs.get(lease.token)
-        if run is not None and run.is_finished:
+        if run is None:
+            continue
+        if run.is_finished:
             queue.release(lease.token, reason=f"run {run.run_id} ended: {run.status.value}")
-        elif run is None and _is_forgotten(lease, cursor):
-            queue.release(lease.token)
-        elif run is not None or _is_a_sensors(lease):
-            live.append(lease)
-            if run is not None and run.status in _RUN_WAITS:
-                queue.extend(lease.token)
-    return live
+        elif run.status in _RUN_WAITS:
+            queue.extend(lease.token)
+        elif lease.expires_in_seconds < 0:
+            queue.release(lease.token, reason=f"run {run.run_id} was silent for longer than its lease")
+            instance.report_run_failed(run, "Its worker let the lease of its files expire: it is taken for dead.")
+    return runs
 
 
 def _is_a_sensors(lease: LeaseInfo) -> bool:
     return lease.owner == OWNER and not lease.started
-
-
-def _is_forgotten(lease: LeaseInfo, cursor: Cursor) -> bool:
-    return _is_a_sensors(lease) and lease.age_seconds > _ORPHAN_SECONDS and not lease.token.startswith(cursor.series)
 
 
 def _runs_by_token(instance: dg.DagsterInstance, tokens: Sequence[str]) -> dict[str, dg.DagsterRun]:
@@ -170,13 +176,14 @@ def _claim(
     unstarted = {lease.token for lease in live if not lease.started}
     tokens = cursor.tokens()
     token = next(tokens)
+    hand_out_seconds = min(_HAND_OUT_SECONDS, config.lease_seconds)
     while token in unstarted:
-        lease = queue.claim(config.files_per_run_max, owner=OWNER, token=token)
+        lease = queue.claim(config.files_per_run_max, owner=OWNER, lease_seconds=hand_out_seconds, token=token)
         token = next(tokens)
         if lease:
             yield lease
     for size in batch_sizes(ready, config.parallelism - len(live), config.files_per_run_max):
-        lease = queue.claim(size, owner=OWNER, token=token)
+        lease = queue.claim(size, owner=OWNER, lease_seconds=hand_out_seconds, token=token)
         if lease is None:
             return
         token = next(tokens)
@@ -195,10 +202,15 @@ def _run_request(lease: Lease) -> dg.RunRequest:
         tags={
             LEASE_TAG: lease.token,
             "tempagg/files": str(len(lease.items)),
-            "tempagg/first_file": lease.items[0].name,
+            "tempagg/first_file": _printable(lease.items[0].name),
             "tempagg/attempt": str(1 + max(item.attempts for item in lease.items)),
         },
     )
+
+
+def _printable(text: str) -> str:
+    """For a tag: the database may refuse control characters, and a name that nobody can have must not stop a tick."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _observation(cursor: Cursor, stats: QueueStats) -> tuple[str, list[dg.AssetObservation]]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tempagg_pipeline.core.work_queue import QueueUnavailableError, WorkQueue
 
@@ -84,7 +84,9 @@ def held_lease(
         try:
             yield lease
         except BaseException as error:
-            lease.give_back(f"its worker stopped early: {type(error).__name__}")
+            # What can't be given back now comes back as its lease expires; what went wrong first is what matters.
+            with suppress(QueueUnavailableError):
+                lease.give_back(f"its worker stopped early: {type(error).__name__}")
             raise
         lease.give_back()
 
