@@ -1,6 +1,6 @@
-"""The one place that leans on what Dagster does not promise, each with the reason and how it was checked.
+"""What leans on something that Dagster does not promise, each with the reason; beside it only ``event_rows.py`` does.
 
-Checked against Dagster 1.13.27 by ``tempagg_pipeline_tests/orchestration/test_recording.py``.
+``test_assets.py`` and ``test_graphql.py`` hold what we rely on, with Dagster 1.13.27.
 """
 
 from collections.abc import Mapping, Sequence
