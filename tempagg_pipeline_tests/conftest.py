@@ -8,6 +8,7 @@ import pytest
 
 from tempagg_pipeline.core import settings as settings_module
 from tempagg_pipeline_tests.servers.azurite import Azurite, azurite
+from tempagg_pipeline_tests.servers.dagster_ui import DagsterUi, dagster_ui
 from tempagg_pipeline_tests.servers.postgres import Postgres, postgres
 
 _SETTINGS_PREFIXES = ("TEMPAGG_", "AZURE_", "REDIS_", "DAGSTER_")
@@ -37,4 +38,11 @@ def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """One PostgreSQL for the whole test run; tests take a database of their own."""
     with postgres(Path(tmp_path_factory.mktemp("postgres"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dagster_ui_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUi]:
+    """One Dagster UI with its daemon for the whole test run; tests take locations of their own."""
+    with dagster_ui(Path(tmp_path_factory.mktemp("dagster_ui"))) as server:
         yield server

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-START_LIMIT_SECONDS = 60.0
+START_LIMIT_SECONDS = 180.0
 STOP_LIMIT_SECONDS = 15.0
 _POLL_SECONDS = 0.02
 
