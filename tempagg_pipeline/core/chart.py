@@ -11,6 +11,7 @@ _WIDTH, _HEIGHT = 600, 150
 _LEFT, _BOTTOM = 34, 16
 _POINTS = 100
 _BAND, _LINE, _TEXT = "#bcd9f5", "#1f6fb2", "#666"
+_STROKE = 'stroke-width="1.5" stroke-linecap="round"'
 
 
 def chart_svg(table: HourlyTable) -> str:
@@ -31,13 +32,16 @@ def chart_svg(table: HourlyTable) -> str:
         band = _points(x[start:stop], highs[start:stop]) + " " + _points(x[start:stop][::-1], lows[start:stop][::-1])
         parts.append(f'<polygon points="{band}" fill="{_BAND}" stroke="{_BAND}"/>')
         line = _points(x[start:stop], means[start:stop])
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{_LINE}" stroke-width="1.5"/>')
-    first, last = (np.datetime_as_string(table.hours[at], unit="D") for at in (0, -1))
+        if stop - start == 1:
+            # A line from a point to itself is a dot.
+            line = f"{line} {line}"
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{_LINE}" {_STROKE}/>')
+    first, last = (str(np.datetime_as_string(table.hours[at], unit="D")) for at in (0, -1))
     parts += [
-        _label(_LEFT - 4, 14, f"{top:.1f}", "end"),
-        _label(_LEFT - 4, _HEIGHT - _BOTTOM - 2, f"{bottom:.1f}", "end"),
-        _label(_LEFT, _HEIGHT - 3, f"{first}", "start"),
-        _label(_WIDTH - 4, _HEIGHT - 3, f"{last}", "end"),
+        _label(_LEFT - 4, 14, f"{top:.4g}", "end"),
+        _label(_LEFT - 4, _HEIGHT - _BOTTOM - 2, f"{bottom:.4g}", "end"),
+        _label(_LEFT, _HEIGHT - 3, first, "start"),
+        _label(_WIDTH - 4, _HEIGHT - 3, last, "end"),
     ]
     return _svg("".join(parts))
 

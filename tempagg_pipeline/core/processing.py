@@ -1,10 +1,10 @@
 """The one way from a location's raw object to its hourly object; assets, fan-out op and command line all call it."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tempagg_pipeline.core.aggregation import Aggregation, aggregate
-from tempagg_pipeline.core.errors import InvalidInputError
 from tempagg_pipeline.core.locations import hourly_name, raw_name
 from tempagg_pipeline.core.object_store import ObjectInfo, ObjectNotFoundError, ObjectStore, OpenObject
 
@@ -69,18 +69,20 @@ class LocationProcessor:
             location: whose objects.
             ingest: look in the landing place first, if there is one.
             write_hourly: write the hourly object; else the raw object is only validated and taken over.
-            unless_recorded: do nothing and return None while the raw object still is the version recorded: costs one
-                conditional request, which returns no body. That the hourly object was written is taken from the
-                record; one that was deleted since is found by the inventory, not here.
+            unless_recorded: do nothing and return None while these still are the versions stored: costs one conditional
+                GET of the raw object that returns no body, and one HEAD of the hourly object.
 
         Raises:
-            InvalidInputError: the raw object breaks the contract or is not there.
+            InvalidInputError: the raw object breaks the contract.
+            ObjectNotFoundError: there is no raw object.
             ObjectChangedError: the raw object in the landing place changed again and again.
             StoreUnavailableError: the store did not answer.
         """
         started = time.perf_counter()
         landing = self.landing if ingest else None
         source, opened = self._open(location, landing, unless_recorded)
+        if opened is None and not self._has_hourly(location, unless_recorded):
+            source, opened = self._open(location, landing)
         if opened is None:
             return None
         aggregation = aggregate(opened.chunks, raw_name(location), self.bad_rows_max_share)
@@ -91,17 +93,22 @@ class LocationProcessor:
         seconds = time.perf_counter() - started
         return Processed(location, aggregation, opened.info.etag, raw, hourly, seconds)
 
+    def _has_hourly(self, location: str, recorded: Recorded | None) -> bool:
+        hourly = self.store.find(hourly_name(location))
+        return hourly is not None and recorded is not None and hourly.etag == recorded.hourly_etag
+
     def _open(
-        self, location: str, landing: ObjectStore | None, unless: Recorded | None
+        self, location: str, landing: ObjectStore | None, unless: Recorded | None = None
     ) -> tuple[ObjectStore, OpenObject | None]:
         name, etag = raw_name(location), unless.source_etag if unless else None
-        for source in filter(None, (landing, self.store)):
-            try:
-                return source, source.open(name, unless_etag=etag)
-            except ObjectNotFoundError:
-                continue
-        places = " or ".join(place.url for place in (landing, self.store) if place)
-        raise InvalidInputError(name, f"expected an object of this name in {places}, found none")
+        if landing is not None:
+            with suppress(ObjectNotFoundError):
+                return landing, landing.open(name, etag)
+        try:
+            return self.store, self.store.open(name, etag)
+        except ObjectNotFoundError:
+            places = " or ".join(place.url for place in (landing, self.store) if place)
+            raise ObjectNotFoundError(f"{name}: there is no such object in {places}") from None
 
     def _take_over(
         self, source: ObjectStore, location: str, opened: OpenObject, aggregation: Aggregation

@@ -20,7 +20,6 @@ RedisClient: TypeAlias = "Redis | RedisCluster"
 
 OLDEST_SERVER = (6, 2)
 
-_CLIENT_NAME = "tempagg"
 _HEALTH_CHECK_SECONDS = 30
 _RETRY_BASE_SECONDS = 0.1
 _RETRY_CAP_SECONDS = 2.0
@@ -100,13 +99,13 @@ def redis_errors(subject: str) -> Iterator[None]:
     Raises:
         QueueUnavailableError: in place of the client's own errors.
     """
-    from redis.exceptions import RedisError
+    from redis.exceptions import RedisClusterException, RedisError
 
     try:
         yield
     except QueueUnavailableError:
         raise
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         first_line = (str(error) or type(error).__name__).partition("\n")[0]
         raise QueueUnavailableError(f"{subject}: {first_line}") from None
 
@@ -122,7 +121,6 @@ def _options(settings: RedisSettings, tls: bool) -> dict[str, Any]:
     from redis.retry import Retry
 
     options: dict[str, Any] = {
-        "client_name": _CLIENT_NAME,
         "socket_timeout": settings.timeout_seconds,
         "socket_connect_timeout": settings.timeout_seconds,
         "socket_keepalive": True,

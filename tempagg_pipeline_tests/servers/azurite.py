@@ -1,5 +1,6 @@
 """Azurite, the emulator of Azure Blob Storage: as real as Blob gets without an account."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Azurite:
     """A running emulator."""
 
     port: int
+    log: Path
     certificate: Certificate | None = None
 
     @property
@@ -44,6 +46,11 @@ class Azurite:
             "AZURE_STORAGE_ACCESS_KEY": KEY,
             "AZURE_STORAGE_BLOB_ENDPOINT": self.endpoint,
         }
+
+    def requests(self, container: str) -> list[str]:
+        """Requests for objects of a container until now, as method, object name and status."""
+        pattern = rf'"(\w+) /{ACCOUNT}/{container}/([^? ]+)\S* HTTP/1.1" (\d+)'
+        return [" ".join(found) for found in re.findall(pattern, self.log.read_text())]
 
     def create_container(self, name: str) -> None:
         """Create a container; it must not exist."""
@@ -68,9 +75,10 @@ def azurite(directory: Path, host: str = "127.0.0.1", certificate: Certificate |
     port = free_port()
     command = [
         str(_NODE), str(_SCRIPT), "--blobHost", host, "--blobPort", str(port), "--location", str(directory),
-        "--silent", "--disableTelemetry", "--skipApiVersionCheck",
+        "--disableTelemetry", "--skipApiVersionCheck",
     ]  # fmt: skip
     if certificate is not None:
         command += ["--cert", str(certificate.chain), "--key", str(certificate.key), "--oauth", "basic"]
-    with running(command, directory / "azurite.log", lambda: accepts_connections(port)):
-        yield Azurite(port, certificate)
+    log = directory / "azurite.log"
+    with running(command, log, lambda: accepts_connections(port)):
+        yield Azurite(port, log, certificate)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tempagg_pipeline.core.redis_connection import RedisClient, connect
@@ -21,9 +21,10 @@ class RedisServer:
 
     directory: Path
     program: RedisServerProgram
-    config: Sequence[str] = ()
-    port: int = field(default_factory=free_port)
-    password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    config: Sequence[str]
+    sentinel: bool
+    port: int
+    password: str
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,12 +50,12 @@ class RedisServer:
         """Start it, again if it was killed, and wait until it serves."""
         lines = [
             "bind 127.0.0.1", f"port {self.port}", f"requirepass {self.password}", f'dir "{self.directory}"',
-            'save ""', *self.config,
+            *([] if self.sentinel else ['save ""']), *self.config,
         ]  # fmt: skip
         (self.directory / "redis.conf").write_text("\n".join([*lines, ""]))
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self.program.path, self.directory / "redis.conf"],
+                [self.program.path, self.directory / "redis.conf", *(["--sentinel"] if self.sentinel else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -96,7 +97,13 @@ def redis_program() -> RedisServerProgram:
 
 @contextmanager
 def redis_server(
-    directory: Path, config: Sequence[str] = (), program: RedisServerProgram | None = None
+    directory: Path,
+    config: Sequence[str] = (),
+    program: RedisServerProgram | None = None,
+    *,
+    sentinel: bool = False,
+    port: int | None = None,
+    password: str | None = None,
 ) -> Iterator[RedisServer]:
     """A running server that keeps its files in a directory; ended with the context.
 
@@ -104,9 +111,19 @@ def redis_server(
         directory: made if need be.
         config: lines of redis.conf beside the usual ones; without any it keeps nothing on disk.
         program: default: the one that the machine prefers.
+        sentinel: be a sentinel instead.
+        port: default: a free one.
+        password: default: a random one.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    server = RedisServer(directory, program or redis_program(), config)
+    server = RedisServer(
+        directory,
+        program or redis_program(),
+        config,
+        sentinel,
+        port or free_port(),
+        password or secrets.token_urlsafe(16),
+    )
     try:
         server.start()
         yield server

@@ -69,27 +69,22 @@ class MinuteCsvReader:
     def _whole_lines(self, chunks: Iterable[bytes]) -> Iterator[_Block]:
         """Regroup chunks into blocks that end at a line end; the last block may lack one."""
         line = 1
-        pending: list[bytes] = []
-        pending_bytes = 0
-        for chunk in chunks:
-            for start in range(0, len(chunk), BLOCK_BYTES):
-                piece = bytes(memoryview(chunk)[start : start + BLOCK_BYTES])
-                cut = piece.rfind(b"\n") + 1
-                if cut:
-                    block = _Block(line, b"".join([*pending, piece[:cut]]))
-                    line += _line_feeds(block.text)
-                    yield block
-                    pending.clear()
-                    pending_bytes = 0
-                if cut < len(piece):
-                    pending.append(piece[cut:])
-                    pending_bytes += len(piece) - cut
-                if pending_bytes > LONGEST_LINE_BYTES:
-                    reason = f"expected lines ended by LF or CRLF, found one longer than {LONGEST_LINE_BYTES:,} bytes"
-                    raise InvalidInputError(self._source, reason, line)
+        pending = b""
+        for piece in _pieces(chunks):
+            cut = piece.rfind(b"\n") + 1
+            if cut:
+                block = _Block(line, pending + piece[:cut])
+                line += _line_feeds(block.text)
+                yield block
+                pending = piece[cut:]
+            else:
+                pending += piece
+            if len(pending) > LONGEST_LINE_BYTES:
+                reason = f"expected lines ended by LF or CRLF, found one longer than {LONGEST_LINE_BYTES:,} bytes"
+                raise InvalidInputError(self._source, reason, line)
         if pending:
             self.last_line_ended = False
-            yield _Block(line, b"".join(pending))
+            yield _Block(line, pending)
 
     def _read_header(self, blocks: Iterator[_Block]) -> tuple[Layout, _Block]:
         """Where the columns stand, and what follows the header in its block; blank lines before it are passed over."""
@@ -120,6 +115,18 @@ class MinuteCsvReader:
     def _hint_at_cut_off(self, bad: BadRow) -> None:
         hint = "" if self.last_line_ended else "; the last line has no line end: the file may be cut off"
         self._on_bad_row(BadRow(bad.line, bad.reason + hint))
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of one size: rounding must not depend on how a store happens to cut its answers."""
+    buffer = bytearray()
+    for chunk in chunks:
+        buffer += chunk
+        while len(buffer) >= BLOCK_BYTES:
+            yield bytes(buffer[:BLOCK_BYTES])
+            del buffer[:BLOCK_BYTES]
+    if buffer:
+        yield bytes(buffer)
 
 
 def _line_feeds(text: bytes) -> int:

@@ -39,7 +39,7 @@ import json
 import math
 import random
 import re
-import uuid
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -71,6 +71,7 @@ _KEY_SUFFIXES = (
 _NAMES_PER_CALL = 1000
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _JITTER = 0.5
+_ALL = ""  # in place of names
 
 
 class WorkQueue:
@@ -121,11 +122,10 @@ class WorkQueue:
             token: a token of the caller's own, new or from a claim of which it does not know whether it went through:
                 that claim's items are returned then, as far as they are still held.
         """
-        token = uuid.uuid4().hex if token is None else _checked(token)
-        now, *fields = self._run("claim", token, owner, max(1, limit), self._lease_ms(lease_seconds))
+        token = secrets.token_hex(8) if token is None else _checked(token)
+        reply = self._run("claim", token, owner, max(1, limit), self._lease_ms(lease_seconds))
         items = tuple(
-            Item(_text(name), attempts, deliveries, max(0, now - since) / 1000)
-            for name, attempts, deliveries, since in _batched(fields, 4)
+            Item(name, attempts, deliveries, age_ms / 1000) for name, attempts, deliveries, age_ms in json.loads(reply)
         )
         return Lease(token, items) if items else None
 
@@ -152,7 +152,7 @@ class WorkQueue:
             Those still held.
         """
         if names is None:
-            return _texts(self._run("extend", token, self._lease_ms(lease_seconds)))
+            return json.loads(self._run("extend", token, self._lease_ms(lease_seconds), _ALL))
         return self._named("extend", names, token, self._lease_ms(lease_seconds))
 
     def complete(self, token: str, names: Sequence[str]) -> list[str]:
@@ -176,8 +176,7 @@ class WorkQueue:
         """
         result = GivenBack([], [])
         for chunk in _batched(failures.items(), _NAMES_PER_CALL):
-            pairs = (text for name, reason in chunk for text in (name, reason))
-            _add(result, self._run("fail", token, int(permanent), *pairs))
+            _add(result, self._run("fail", token, int(permanent), _json(chunk)))
         return result
 
     def release(self, token: str, names: Sequence[str] | None = None, *, reason: str | None = None) -> GivenBack:
@@ -194,10 +193,10 @@ class WorkQueue:
         """
         result = GivenBack([], [])
         if names is None:
-            _add(result, self._run("release", token, reason or ""))
+            _add(result, self._run("release", token, reason or "", _ALL))
             return result
         for chunk in _batched(names, _NAMES_PER_CALL):
-            _add(result, self._run("release", token, reason or "", *chunk))
+            _add(result, self._run("release", token, reason or "", _json(chunk)))
         return result
 
     def reclaim_expired(self) -> int:
@@ -241,7 +240,7 @@ class WorkQueue:
         if names is not None:
             return len(self._named(operation, names, "-inf", 0))
         total, now = 0, self._run("now")  # those that die from now on are not meant
-        while done := self._run(operation, now, _NAMES_PER_CALL):
+        while done := json.loads(self._run(operation, now, _NAMES_PER_CALL, _ALL)):
             total += len(done)
         return total
 
@@ -249,7 +248,7 @@ class WorkQueue:
         """Run a script that takes names and returns names."""
         result: list[str] = []
         for chunk in _batched(names, _NAMES_PER_CALL):
-            result.extend(_texts(self._run(operation, *arguments, *chunk)))
+            result.extend(json.loads(self._run(operation, *arguments, _json(chunk))))
         return result
 
     def _lease_ms(self, seconds: float | None) -> int:
@@ -290,14 +289,15 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode()
 
 
-def _texts(values: Iterable[bytes]) -> list[str]:
-    return [value.decode() for value in values]
+def _json(values: Iterable[Any]) -> bytes:
+    # A text from a foreign error may have surrogates, which are no UTF-8.
+    return json.dumps(list(values), ensure_ascii=False).encode(errors="backslashreplace")
 
 
-def _add(result: GivenBack, reply: Sequence[Sequence[bytes]]) -> None:
+def _add(result: GivenBack, reply: Sequence[bytes]) -> None:
     waiting, dead = reply
-    result.waiting.extend(_texts(waiting))
-    result.dead.extend(_texts(dead))
+    result.waiting.extend(json.loads(waiting))
+    result.dead.extend(json.loads(dead))
 
 
 def _letter(name: bytes, died_ms: int, letter: bytes) -> DeadLetter:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tempagg_pipeline.core.redis_connection import RedisClient
+from tempagg_pipeline.core.redis_server import RedisServerProgram, find_redis_servers
 from tempagg_pipeline.core.settings import QueueSettings
 from tempagg_pipeline.core.work_queue import WorkQueue
 from tempagg_pipeline_tests.core.work_queue.passing_time import let_time_pass
@@ -29,10 +30,14 @@ class TimedQueue(WorkQueue):
         let_time_pass(self.client, self.name, hours * HOUR)
 
 
-@pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One server for all tests of the queue."""
-    with redis_server(Path(tmp_path_factory.mktemp("redis"))) as server:
+def _version(program: RedisServerProgram | None) -> str:
+    return ".".join(map(str, program.version)) if program else "none"
+
+
+@pytest.fixture(scope="session", params=list(find_redis_servers()) or [None], ids=_version)
+def redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for all tests of the queue; each of this machine's in turn, which differ by several versions."""
+    with redis_server(Path(tmp_path_factory.mktemp("redis")), program=request.param) as server:
         yield server
 
 

@@ -3,6 +3,7 @@ local token, owner, limit, lease_ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARG
 
 local MAX_NAME_BYTES = 1024
 local SHOWN_BYTES = 200
+local STAND_IN = '(no file name) '
 local POP_BUDGET = 5000 -- pushes beyond `limit` that one claim sorts out as junk or duplicates
 
 local function is_utf8(name)
@@ -26,32 +27,32 @@ local function escaped(bytes)
   end))
 end
 
--- What no file can be called never leaves the queue; its dead letter bears a readable stand-in for the name.
+-- What no file can be called never leaves the queue. Its dead letter bears a readable stand-in, which is no name either.
 local function bury_if_junk(name, since)
-  local label, reason
+  local shown, reason
   if name == '' then
-    label, reason = '(empty)', 'expected a file name, found an empty string'
+    shown, reason = 'empty', 'expected a file name, found an empty string'
+  elseif string.sub(name, 1, #STAND_IN) == STAND_IN then
+    shown, reason = string.sub(name, #STAND_IN + 1), 'expected a file name, found what stands for something else'
   elseif #name > MAX_NAME_BYTES then
-    label = escaped(string.sub(name, 1, SHOWN_BYTES)) .. '... sha1 ' .. redis.sha1hex(name)
+    shown = escaped(string.sub(name, 1, SHOWN_BYTES)) .. '... sha1 ' .. redis.sha1hex(name)
     reason = string.format('expected a file name of at most %d bytes, found %d', MAX_NAME_BYTES, #name)
   elseif not is_utf8(name) then
-    label, reason = escaped(name), 'expected a file name in UTF-8, found other bytes (shown as \\xNN)'
+    shown, reason = escaped(name), 'expected a file name in UTF-8, found other bytes (shown as \\xNN)'
   else
     return false
   end
-  write_letter(label, { reason = reason, owner = owner, attempts = 0, since = since })
+  write_letter(STAND_IN .. shown, { reason = reason, owner = owner, attempts = 0, since = tonumber(since) })
   return true
 end
 
 local function answer(names, records)
-  local reply = { NOW }
-  for _, name in ipairs(names) do
-    reply[#reply + 1] = name
-    reply[#reply + 1] = records[name].attempts
-    reply[#reply + 1] = records[name].deliveries
-    reply[#reply + 1] = tonumber(redis.call('ZSCORE', SINCE, name))
+  local items, since = {}, scores_of(SINCE, names)
+  for index, name in ipairs(names) do
+    local record = records[name]
+    items[index] = { name, record.attempts, record.deliveries, NOW - since[name] }
   end
-  return reply
+  return json(items)
 end
 
 -- Takes due items first: they have waited longest.
@@ -68,7 +69,7 @@ end
 
 local function take_pushed(names, records)
   local popped = tonumber(redis.call('HGET', COUNTERS, 'popped')) or 0
-  local budget, since, known_up_to = limit + POP_BUDGET, NOW, 0
+  local budget, since, known_up_to = limit + POP_BUDGET, moment(NOW), 0
   while #names < limit and budget > 0 do
     local pushed = redis.call('LPOP', PUSHED, math.min(limit - #names, budget, CHUNK))
     if not pushed then
@@ -80,6 +81,7 @@ local function take_pushed(names, records)
       popped = popped + 1
       if popped > known_up_to then
         since, known_up_to = pushed_since(popped)
+        since = moment(since)
       end
       if records[name] or bury_if_junk(name, since) then -- in this claim already, or buried: this push is dealt with
       elseif known[name] and known[name].token ~= '' then
@@ -105,16 +107,13 @@ local function take_pushed(names, records)
 end
 
 local function lease(names, records)
-  local claimed, held, texts = {}, {}, {}
-  for _, name in ipairs(names) do
-    local record = records[name]
+  local claimed, held, texts, expiry = {}, {}, {}, moment(NOW + lease_ms)
+  for index, name in ipairs(names) do
+    local record, at = records[name], 2 * index
     record.token, record.deliveries = token, record.deliveries + 1
-    claimed[#claimed + 1] = NOW + lease_ms
-    claimed[#claimed + 1] = name
-    held[#held + 1] = 0
-    held[#held + 1] = token .. ':' .. name
-    texts[#texts + 1] = name
-    texts[#texts + 1] = record_text(record)
+    claimed[at - 1], claimed[at] = expiry, name
+    held[at - 1], held[at] = '0', token .. ':' .. name
+    texts[at - 1], texts[at] = name, record_text(record)
   end
   send('ZADD', CLAIMED, claimed)
   send('ZADD', HELD, held)

@@ -1,6 +1,6 @@
 -- complete: items are done and leave the queue. One that was pushed meanwhile goes to the end of the list.
 local token = ARGV[FIRST]
-local held = only_held(token, rest_of(ARGV, FIRST + 1))
+local held = only_held(token, list_of(ARGV[FIRST + 1]))
 
 let_go(token, held)
 send('HDEL', ITEMS, held)
@@ -15,4 +15,4 @@ if redis.call('SCARD', PARKED) > 0 then
     end
   end
 end
-return held
+return json(held)

@@ -1,22 +1,19 @@
--- fail: an attempt failed; back with a delay, or a dead letter. Arguments end in name, reason, name, reason, ...
+-- fail: an attempt failed; back with a delay, or a dead letter.
 local token, permanent = ARGV[FIRST], ARGV[FIRST + 1] == '1'
 local names, reasons = {}, {}
-for index = FIRST + 2, #ARGV, 2 do
-  names[#names + 1] = ARGV[index]
-  reasons[ARGV[index]] = ARGV[index + 1]
+for index, failure in ipairs(list_of(ARGV[FIRST + 2])) do
+  names[index] = failure[1]
+  reasons[failure[1]] = failure[2]
 end
 local held, records = only_held(token, names)
 local owner = redis.call('HGET', OWNERS, token)
 
-local unstarted = {}
-for _, name in ipairs(held) do
-  unstarted[name] = redis.call('ZSCORE', CLAIMED, name) and true
-end
+local claimed = scores_of(CLAIMED, held)
 let_go(token, held)
 local retried, buried = {}, {}
 for _, name in ipairs(held) do
   local record = records[name]
-  if unstarted[name] then -- whoever fails an item has tried it
+  if claimed[name] then -- whoever fails an item has tried it
     record.attempts = record.attempts + 1
   end
   if permanent then
@@ -28,4 +25,4 @@ for _, name in ipairs(held) do
     retried[#retried + 1] = name
   end
 end
-return { retried, buried }
+return { json(retried), json(buried) }

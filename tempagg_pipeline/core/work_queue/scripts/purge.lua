@@ -1,9 +1,6 @@
 -- purge: dead letters are thrown away; those named, or the oldest up to a time.
 local until_ms, limit = ARGV[FIRST], ARGV[FIRST + 1]
-local names = rest_of(ARGV, FIRST + 2)
-if #names == 0 then
-  names = redis.call('ZRANGEBYSCORE', DEAD, '-inf', until_ms, 'LIMIT', 0, limit)
-end
+local names = list_of(ARGV[FIRST + 2]) or redis.call('ZRANGEBYSCORE', DEAD, '-inf', until_ms, 'LIMIT', 0, limit)
 local purged = {}
 for _, name in ipairs(names) do
   if redis.call('ZREM', DEAD, name) == 1 then
@@ -11,4 +8,4 @@ for _, name in ipairs(names) do
   end
 end
 send('HDEL', LETTERS, purged)
-return purged
+return json(purged)

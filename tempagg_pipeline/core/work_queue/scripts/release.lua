@@ -1,14 +1,10 @@
 -- release: gives items back, all that the token holds when no names are given. Without a reason it is as if they had not
 -- been claimed; with one, an item that was started has failed, and one that was not has been delivered in vain.
 local token, reason = ARGV[FIRST], ARGV[FIRST + 1]
-local names = rest_of(ARGV, FIRST + 2)
-local held, records = only_held(token, #names > 0 and names or names_held_by(token))
+local held, records = only_held(token, list_of(ARGV[FIRST + 2]) or names_held_by(token))
 local owner = redis.call('HGET', OWNERS, token)
 
-local started = {}
-for _, name in ipairs(held) do
-  started[name] = redis.call('ZSCORE', STARTED, name) and true
-end
+local started = scores_of(STARTED, held)
 let_go(token, held)
 local given_back, buried = {}, {}
 for _, name in ipairs(held) do
@@ -25,4 +21,4 @@ for _, name in ipairs(held) do
   end
   table.insert(was_buried and buried or given_back, name)
 end
-return { given_back, buried }
+return { json(given_back), json(buried) }
