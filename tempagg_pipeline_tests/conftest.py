@@ -14,6 +14,11 @@ from tempagg_pipeline_tests.servers.postgres import Postgres, postgres
 _SETTINGS_PREFIXES = ("TEMPAGG_", "AZURE_", "REDIS_", "DAGSTER_")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on Kubernetes come last: what is quick to fail fails first, and the cluster may still be building."""
+    items.sort(key=lambda item: "kubernetes" in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the settings of whoever runs it."""
