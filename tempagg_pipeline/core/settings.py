@@ -26,7 +26,11 @@ class SettingsError(ValueError):
 
 class _Section(BaseSettings):
     # An empty variable counts as unset: compose files and Helm charts pass on "" for what nobody chose.
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
+    # The prefix is for field names alone, which populate_by_name makes variables too: without it `container`, which
+    # podman sets, or `HOST` would be read as settings.
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True, env_prefix="TEMPAGG_FIELD_"
+    )
 
 
 _S = TypeVar("_S", bound=_Section)

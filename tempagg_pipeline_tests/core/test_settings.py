@@ -50,6 +50,8 @@ def test_nothing_needs_to_be_set():
 
 
 def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch):
+    for name in _variables():
+        monkeypatch.delenv(name, raising=False)
     before = load_settings()
     for name in _variables():
         monkeypatch.setenv(name, "")
@@ -155,3 +157,10 @@ def test_a_home_directory_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TEMPAGG_LOCAL_ROOT", "~/store")
     assert open_store(load_settings().store).url == (tmp_path / "store" / "temperaturefiles").as_uri()
+
+
+@pytest.mark.parametrize("name", ["container", "HOST", "URL", "NAME", "account", "threads"])
+def test_a_variable_that_is_merely_named_like_a_field_is_no_setting(name: str, monkeypatch: pytest.MonkeyPatch):
+    expected = load_settings()
+    monkeypatch.setenv(name, "7")
+    assert load_settings() == expected
