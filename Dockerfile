@@ -1,10 +1,11 @@
 # syntax=docker/dockerfile:1
 # The images of a deployment, from one set of locked dependencies:
-#   code       (default) code server, run pods and daemon
-#   webserver  the same, and Dagster's UI
+#   code      (default) code server and run pods
+#   platform  webserver and daemon: the same, and Dagster's UI and its client of Kubernetes
 #
-# Any Debian-like base with Python 3.11+ and its venv module does. Pin it by digest; deploy/provision does that:
+# Any Debian-like base with Python 3.11+ and its venv module does. Pin it by digest; deploy/azure.sh does that:
 #   docker build --build-arg BASE_IMAGE=docker.io/library/python@sha256:… .
+# checkov:skip=CKV_DOCKER_7:The base is the argument above the first stage, which has a version and is pinned by digest
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm
 
 
@@ -27,14 +28,16 @@ RUN python3 -m venv /opt/uv; \
 # Dependencies change less often than the package: a layer of their own.
 COPY pyproject.toml deploy/image-excludes.txt ./
 RUN /opt/uv/bin/uv pip install --constraints constraints.txt --excludes image-excludes.txt --extra aks -r pyproject.toml; \
+    find "$VIRTUAL_ENV" -type d -path '*/numpy/*' -name tests -prune -exec rm -r {} +; \
     rm -r "$VIRTUAL_ENV"/lib/python3.*/site-packages/pandas/tests
 COPY README.md LICENSE ./
 COPY tempagg_pipeline tempagg_pipeline
 RUN /opt/uv/bin/uv pip install --no-deps --build-constraints constraints.txt .
 
 
-FROM builder AS webserver-builder
-RUN /opt/uv/bin/uv pip install --constraints constraints.txt dagster-webserver
+FROM builder AS platform-builder
+RUN /opt/uv/bin/uv pip install --constraints constraints.txt dagster-webserver dagster-k8s; \
+    rm -r "$VIRTUAL_ENV"/lib/python3.*/site-packages/kubernetes/aio
 
 
 FROM ${BASE_IMAGE} AS runtime
@@ -56,8 +59,8 @@ LABEL org.opencontainers.image.title="tempagg_pipeline" \
       org.opencontainers.image.revision="${REVISION}"
 
 
-FROM runtime AS webserver
-COPY --from=webserver-builder /opt/tempagg /opt/tempagg
+FROM runtime AS platform
+COPY --from=platform-builder /opt/tempagg /opt/tempagg
 EXPOSE 3000
 CMD ["dagster-webserver", "--host", "0.0.0.0", "--port", "3000"]
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/server_info')"]
