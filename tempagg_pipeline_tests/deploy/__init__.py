@@ -1,0 +1,1 @@
+"""Proves what is in deploy/ as far as it goes without a cloud account."""
