@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 
 # In the order in which scripts/common.lua takes them; the first is the list itself.
 _KEY_SUFFIXES = (
-    "", "waiting", "claimed", "started", "held", "batches", "owners", "items", "since", "parked", "dead", "letters",
-    "counters", "seen",
+    "", "waiting", "claimed", "started", "batches", "owners", "names", "left", "items", "since", "parked", "dead",
+    "letters", "counters", "seen",
 )  # fmt: skip
 _NAMES_PER_CALL = 1000
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -125,7 +125,8 @@ class WorkQueue:
         token = secrets.token_hex(8) if token is None else _checked(token)
         reply = self._run("claim", token, owner, max(1, limit), self._lease_ms(lease_seconds))
         items = tuple(
-            Item(name, attempts, deliveries, age_ms / 1000) for name, attempts, deliveries, age_ms in json.loads(reply)
+            Item(name, attempts, deliveries, age_ms / 1000)
+            for name, attempts, deliveries, age_ms in _batched(json.loads(reply), 4)
         )
         return Lease(token, items) if items else None
 

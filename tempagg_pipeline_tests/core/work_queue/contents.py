@@ -1,5 +1,7 @@
 """Reads all that the queue keeps in Redis, at one moment."""
 
+import json
+from collections import Counter
 from dataclasses import dataclass
 
 from tempagg_pipeline.core.redis_connection import RedisClient
@@ -12,8 +14,8 @@ return {
   tostring(time[1] * 1000 + math.floor(time[2] / 1000)),
   redis.call('LRANGE', KEYS[1], 0, -1),
   redis.call('SMEMBERS', '{' .. KEYS[1] .. '}:parked'),
-  hash('items'), hash('owners'), hash('letters'),
-  all('waiting'), all('claimed'), all('started'), all('dead'), all('held'), all('since'), all('batches'),
+  hash('items'), hash('owners'), hash('letters'), hash('names'), hash('left'),
+  all('waiting'), all('claimed'), all('started'), all('dead'), all('since'), all('batches'),
 }
 """
 
@@ -27,11 +29,12 @@ class Contents:
     items: dict[str, str]
     owners: dict[str, str]
     letters: dict[str, str]
+    names: dict[str, str]
+    left: dict[str, str]
     waiting: dict[str, float]
     claimed: dict[str, float]
     started: dict[str, float]
     dead: dict[str, float]
-    held: dict[str, float]
     since: dict[str, float]
     batches: dict[str, float]
 
@@ -45,17 +48,18 @@ class Contents:
         tokens = {name: record.split(" ", 2)[2] for name, record in self.items.items()}
         leased = {name for place in (self.claimed, self.started) for name in place}
         assert leased == {name for name, token in tokens.items() if token}, "held by nobody, or waiting and held"
-        assert {f"{tokens[name]}:{name}" for name in leased} == set(self.held)
-        assert {tokens[name] for name in leased} == set(self.batches) == set(self.owners)
+        assert {tokens[name] for name in leased} == set(self.batches) == set(self.owners) == set(self.names)
+        assert Counter(tokens[name] for name in leased) == {token: int(count) for token, count in self.left.items()}
+        assert all(name in json.loads(self.names[tokens[name]]) for name in leased)
         assert self.parked <= leased
 
 
 def contents(client: RedisClient, queue: str) -> Contents:
     """All that a queue keeps."""
     now, pushed, parked, *rest = client.eval(_LUA, 1, queue)  # pyright: ignore[reportGeneralTypeIssues]
-    items, owners, letters = (_pairs(reply) for reply in rest[:3])
-    times = [{name: float(score) - float(now) for name, score in _pairs(reply).items()} for reply in rest[3:]]
-    return Contents(pushed, {name.decode() for name in parked}, items, owners, letters, *times)
+    items, owners, letters, names, left = (_pairs(reply) for reply in rest[:5])
+    times = [{name: float(score) - float(now) for name, score in _pairs(reply).items()} for reply in rest[5:]]
+    return Contents(pushed, {name.decode() for name in parked}, items, owners, letters, names, left, *times)
 
 
 def _pairs(reply: list[bytes]) -> dict[str, str]:

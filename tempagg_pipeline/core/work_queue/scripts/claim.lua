@@ -27,7 +27,7 @@ local function escaped(bytes)
   end))
 end
 
--- What no file can be called never leaves the queue. Its dead letter bears a readable stand-in, which is no name either.
+-- What no file can be called never leaves the queue. Its dead letter bears a readable stand-in, itself no name either.
 local function bury_if_junk(name, since)
   local shown, reason
   if name == '' then
@@ -42,34 +42,39 @@ local function bury_if_junk(name, since)
   else
     return false
   end
-  write_letter(STAND_IN .. shown, { reason = reason, owner = owner, attempts = 0, since = tonumber(since) })
+  write_letter(STAND_IN .. shown, { reason = reason, owner = owner, attempts = 0, since = since })
   return true
 end
 
 local function answer(names, records)
-  local items, since = {}, scores_of(SINCE, names)
+  local fields = {}
   for index, name in ipairs(names) do
-    local record = records[name]
-    items[index] = { name, record.attempts, record.deliveries, NOW - since[name] }
+    local record, at = records[name], 4 * index
+    fields[at - 3], fields[at - 2], fields[at - 1], fields[at] =
+      name, record.attempts, record.deliveries, NOW - record.since
   end
-  return json(items)
+  return json(fields)
+end
+
+local function with_age(names, records)
+  local since = scores_of(SINCE, names)
+  for _, name in ipairs(names) do
+    records[name].since = tonumber(since[name])
+  end
 end
 
 -- Takes due items first: they have waited longest.
-local function take_waiting(names, records)
+local function take_waiting()
   local due = redis.call('ZRANGEBYSCORE', WAITING, '-inf', NOW, 'LIMIT', 0, limit)
+  local records = records_of(due)
   send('ZREM', WAITING, due)
-  for name, record in pairs(records_of(due)) do
-    records[name] = record
-  end
-  for _, name in ipairs(due) do
-    names[#names + 1] = name
-  end
+  with_age(due, records)
+  return due, records
 end
 
 local function take_pushed(names, records)
   local popped = tonumber(redis.call('HGET', COUNTERS, 'popped')) or 0
-  local budget, since, known_up_to = limit + POP_BUDGET, moment(NOW), 0
+  local budget, since, since_text, known_up_to = limit + POP_BUDGET, NOW, '', 0
   while #names < limit and budget > 0 do
     local pushed = redis.call('LPOP', PUSHED, math.min(limit - #names, budget, CHUNK))
     if not pushed then
@@ -81,20 +86,23 @@ local function take_pushed(names, records)
       popped = popped + 1
       if popped > known_up_to then
         since, known_up_to = pushed_since(popped)
-        since = moment(since)
+        since_text = moment(since)
       end
+      local record = known[name]
       if records[name] or bury_if_junk(name, since) then -- in this claim already, or buried: this push is dealt with
-      elseif known[name] and known[name].token ~= '' then
+      elseif record and record.token ~= '' then
         redis.call('SADD', PARKED, name)
       else
-        if known[name] then -- delayed after a failure, and wanted again: now
+        if record then -- delayed after a failure, and wanted again: now
           redis.call('ZREM', WAITING, name)
+          with_age({ name }, known)
         else
+          record = { attempts = 0, deliveries = 0, since = since }
           fresh[#fresh + 1] = name
-          ages[#ages + 1] = since
+          ages[#ages + 1] = since_text
           ages[#ages + 1] = name
         end
-        records[name] = known[name] or { attempts = 0, deliveries = 0 }
+        records[name] = record
         names[#names + 1] = name
       end
     end
@@ -107,29 +115,29 @@ local function take_pushed(names, records)
 end
 
 local function lease(names, records)
-  local claimed, held, texts, expiry = {}, {}, {}, moment(NOW + lease_ms)
+  local claimed, texts, expiry = {}, {}, moment(NOW + lease_ms)
   for index, name in ipairs(names) do
     local record, at = records[name], 2 * index
     record.token, record.deliveries = token, record.deliveries + 1
     claimed[at - 1], claimed[at] = expiry, name
-    held[at - 1], held[at] = '0', token .. ':' .. name
     texts[at - 1], texts[at] = name, record_text(record)
   end
   send('ZADD', CLAIMED, claimed)
-  send('ZADD', HELD, held)
   send('HSET', ITEMS, texts)
   redis.call('ZADD', BATCHES, NOW, token)
   redis.call('HSET', OWNERS, token, owner)
+  redis.call('HSET', NAMES, token, json(names))
+  redis.call('HSET', LEFT, token, #names)
 end
 
 if redis.call('ZSCORE', BATCHES, token) then -- the reply to the first try was lost
-  local names = names_held_by(token)
-  return answer(names, records_of(names))
+  local names, records = all_held(token)
+  with_age(names, records)
+  return answer(names, records)
 end
 reclaim()
 note_length()
-local names, records = {}, {}
-take_waiting(names, records)
+local names, records = take_waiting()
 take_pushed(names, records)
 if #names > 0 then
   lease(names, records)

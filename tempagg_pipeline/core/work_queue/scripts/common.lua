@@ -1,7 +1,7 @@
 -- Stands before every script: the keys' names, the clock, and the moves that several operations share.
 
-local PUSHED, WAITING, CLAIMED, STARTED, HELD, BATCHES, OWNERS, ITEMS, SINCE, PARKED, DEAD, LETTERS, COUNTERS, SEEN =
-  unpack(KEYS)
+local PUSHED, WAITING, CLAIMED, STARTED, BATCHES, OWNERS, NAMES, LEFT = unpack(KEYS, 1, 8)
+local ITEMS, SINCE, PARKED, DEAD, LETTERS, COUNTERS, SEEN = unpack(KEYS, 9)
 
 local MAX_ATTEMPTS = tonumber(ARGV[1])
 local BACKOFF_MS, BACKOFF_MAX_MS = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -15,9 +15,9 @@ local time = redis.call('TIME')
 local NOW = time[1] * 1000 + math.floor(time[2] / 1000) -- all times are milliseconds of the server's clock
 
 -- A full server refuses a command that may take memory when it is a script's first write, and lets the script end once
--- it has written. This writes nothing and counts: an operation that adds no item must go on, else nothing ever frees memory.
+-- it has written. This writes nothing and counts: what adds no item must go on, else nothing ever frees memory.
 local function may_write_when_full()
-  redis.call('ZREM', HELD, '')
+  redis.call('ZREM', BATCHES, '')
 end
 
 -- As text, since Redis would turn the number into text again for each item.
@@ -72,19 +72,6 @@ local function scores_of(place, names)
   return scores
 end
 
--- The names held under a token are the members "token:name" of one set in which all scores are equal.
-local function lexical_range(token)
-  return '[' .. token .. ':', '(' .. token .. ';'
-end
-
-local function names_held_by(token)
-  local names = {}
-  for index, member in ipairs(redis.call('ZRANGEBYLEX', HELD, lexical_range(token))) do
-    names[index] = string.sub(member, #token + 2)
-  end
-  return names
-end
-
 -- Those of the names that the token still holds, each once, and all records.
 local function only_held(token, names)
   local records, held, seen = records_of(names), {}, {}
@@ -98,21 +85,24 @@ local function only_held(token, names)
   return held, records
 end
 
+-- All that the token holds; and all records. What it claimed is kept as one list, what it has let go is no longer its.
+local function all_held(token)
+  local names = redis.call('HGET', NAMES, token)
+  return only_held(token, names and cjson.decode(names) or {})
+end
+
 -- Ends a token's hold on names; the token itself goes with its last name.
 local function let_go(token, names)
   if #names == 0 then
     return
   end
-  local members = {}
-  for index, name in ipairs(names) do
-    members[index] = token .. ':' .. name
-  end
-  send('ZREM', HELD, members)
   send('ZREM', CLAIMED, names)
   send('ZREM', STARTED, names)
-  if redis.call('ZLEXCOUNT', HELD, lexical_range(token)) == 0 then
+  if redis.call('HINCRBY', LEFT, token, -#names) <= 0 then
     redis.call('ZREM', BATCHES, token)
-    redis.call('HDEL', OWNERS, token)
+    for _, key in ipairs({ OWNERS, NAMES, LEFT }) do
+      redis.call('HDEL', key, token)
+    end
   end
 end
 

@@ -1,7 +1,12 @@
 -- extend: renews leases, of all that the token holds when no names are given. Never shortens one.
 local token, lease_ms = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 local names = list_of(ARGV[FIRST + 2])
-local held = names and only_held(token, names) or names_held_by(token)
+local held
+if names then
+  held = only_held(token, names)
+else
+  held = all_held(token)
+end
 
 may_write_when_full()
 local expiry = moment(NOW + lease_ms)

@@ -5,7 +5,7 @@ local reply = { NOW }
 local batches = redis.call('ZRANGE', BATCHES, 0, limit - 1, 'WITHSCORES')
 for index = 1, #batches, 2 do
   local token = batches[index]
-  local names = names_held_by(token)
+  local names = all_held(token)
   local claimed, started, begun, expiry = scores_of(CLAIMED, names), scores_of(STARTED, names), 0, math.huge
   for _, name in ipairs(names) do
     expiry = math.min(expiry, tonumber(claimed[name] or started[name]))

@@ -1,7 +1,13 @@
--- release: gives items back, all that the token holds when no names are given. Without a reason it is as if they had not
--- been claimed; with one, an item that was started has failed, and one that was not has been delivered in vain.
+-- release: gives items back, all that the token holds when no names are given. Without a reason it is as if they had
+-- not been claimed; with one, an item that was started has failed, and one that was not has been delivered in vain.
 local token, reason = ARGV[FIRST], ARGV[FIRST + 1]
-local held, records = only_held(token, list_of(ARGV[FIRST + 2]) or names_held_by(token))
+local names = list_of(ARGV[FIRST + 2])
+local held, records
+if names then
+  held, records = only_held(token, names)
+else
+  held, records = all_held(token)
+end
 local owner = redis.call('HGET', OWNERS, token)
 
 local started = scores_of(STARTED, held)
