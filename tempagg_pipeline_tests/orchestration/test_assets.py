@@ -182,7 +182,7 @@ def test_a_location_without_an_object_fails_with_the_place_searched(workplace: W
 
     assert failure is not None
     assert failure.user_failure_data is not None
-    assert f"expected an object of this name in {workplace.store.url}" in str(failure.user_failure_data.description)
+    assert f"there is no such object in {workplace.store.url}" in str(failure.user_failure_data.description)
 
 
 def test_only_raw_validates_and_writes_nothing(workplace: Workplace):
