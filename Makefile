@@ -15,6 +15,9 @@ UV_VERSION := $(shell sed -n 's/^uv==//p' constraints.txt)
 INSTALLED := $(VENV)/.installed
 NODE_PARTS := .local/node/.installed
 
+# Where it is set, every process compiles all of Dagster anew: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run ui test check format lock clean
 
 run: $(INSTALLED)
