@@ -5,7 +5,7 @@ pyproject.toml, and tests that compare these rows with Dagster's own.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import sqlalchemy as sa
 from dagster import DagsterEventType
@@ -14,10 +14,19 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._serdes import serialize_value
 
-Stored = tuple[EventLogEntry, int]
-"""An event and the storage id that it got."""
+
+class Stored(NamedTuple):
+    """An event that has its row in the event log."""
+
+    entry: EventLogEntry
+    storage_id: int
+    row: Mapping[str, Any]
+
+    @property
+    def is_materialization(self) -> bool:
+        """Else it is a check evaluation."""
+        return self.entry.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION
 
 
 def is_sql(storage: EventLogStorage) -> TypeGuard[SqlEventLogStorage]:
@@ -37,9 +46,9 @@ def insert_events(storage: SqlEventLogStorage, run_id: str, entries: Sequence[Ev
             SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
         )
         ids = [int(id_) for id_ in connection.execute(inserted, rows).scalars()]
-        stored = list(zip(entries, ids, strict=True))
-        _store_assets(storage, connection, [pair for pair in stored if _is_materialization(pair[0])])
-        _store_checks(storage, connection, run_id, [pair for pair in stored if not _is_materialization(pair[0])])
+        stored = [Stored(*of_event) for of_event in zip(entries, ids, rows, strict=True)]
+        _store_assets(storage, connection, [one for one in stored if one.is_materialization])
+        _store_checks(connection, run_id, [one for one in stored if not one.is_materialization])
     return ids
 
 
@@ -47,24 +56,18 @@ def _store_assets(storage: SqlEventLogStorage, connection: sa.Connection, stored
     """Index the data versions, and note each asset's latest materialization, once a batch."""
     if not stored:
         return
-    storage._store_asset_event_tags(connection, *zip(*stored, strict=True))
-    latest = {entry.get_dagster_event().asset_key: (entry, storage_id) for entry, storage_id in stored}
-    for entry, storage_id in latest.values():
-        storage._store_asset_event(connection, entry, storage_id)
+    storage._store_asset_event_tags(connection, [one.entry for one in stored], [one.storage_id for one in stored])
+    latest = {one.entry.get_dagster_event().asset_key: one for one in stored}
+    for one in latest.values():
+        storage._store_asset_event(connection, one.entry, one.storage_id)
 
 
-def _is_materialization(entry: EventLogEntry) -> bool:
-    return entry.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION
-
-
-def _store_checks(
-    storage: SqlEventLogStorage, connection: sa.Connection, run_id: str, stored: Sequence[Stored]
-) -> None:
+def _store_checks(connection: sa.Connection, run_id: str, stored: Sequence[Stored]) -> None:
     """Complete the rows of planned or earlier evaluations of this run, and add rows where there are none."""
     if not stored:
         return
     table = AssetCheckExecutionsTable
-    rows = [_check_row(storage, entry, storage_id) for entry, storage_id in stored]
+    rows = [_check_row(one) for one in stored]
     present = _present_checks(connection, run_id, rows)
     added = [row for row in rows if _check_identity(row) not in present]
     updated = [row | {"row_id": present[key]} for row in rows if (key := _check_identity(row)) in present]
@@ -91,18 +94,18 @@ def _present_checks(
     return {(asset, name, partition): row_id for asset, name, partition, row_id in connection.execute(query)}
 
 
-def _check_row(storage: SqlEventLogStorage, entry: EventLogEntry, storage_id: int) -> dict[str, Any]:
-    evaluation = entry.get_dagster_event().asset_check_evaluation_data
+def _check_row(stored: Stored) -> dict[str, Any]:
+    evaluation = stored.entry.get_dagster_event().asset_check_evaluation_data
     status = AssetCheckExecutionRecordStatus
     target = evaluation.target_materialization_data
     return {
         "asset_key": evaluation.asset_key.to_string(),
         "check_name": evaluation.check_name,
         "partition": evaluation.partition,
-        "run_id": entry.run_id,
+        "run_id": stored.entry.run_id,
         "execution_status": (status.SUCCEEDED if evaluation.passed else status.FAILED).value,
-        "evaluation_event": serialize_value(entry),
-        "evaluation_event_timestamp": storage._event_insert_timestamp(entry),
-        "evaluation_event_storage_id": storage_id,
+        "evaluation_event": stored.row["event"],  # serialized once: that is most of what an event costs
+        "evaluation_event_timestamp": stored.row["timestamp"],
+        "evaluation_event_storage_id": stored.storage_id,
         "materialization_event_storage_id": target.storage_id if target else None,
     }
