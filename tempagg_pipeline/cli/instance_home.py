@@ -79,12 +79,12 @@ def sole_daemon(home: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def warm_runs(home: Path) -> Iterator[None]:
+def warm_runs(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Have runs of the instance start warm while the context is open."""
     socket = socket_of(str(home))
     command = ["python", "-m", "tempagg_pipeline.orchestration.warm_runs", str(socket), "tempagg_pipeline.definitions"]
-    with child(command, home / "warm_runs.log"):
-        yield
+    with child(command, home / "warm_runs.log") as process:
+        yield process
 
 
 @contextmanager
