@@ -25,7 +25,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from tempagg_pipeline.core.redis_connection import QueueUnavailableError
-from tempagg_pipeline.core.redis_server import RedisServerProgram, find_redis_server
+from tempagg_pipeline.core.redis_server import RedisServerProgram, find_redis_server, find_redis_servers
 from tempagg_pipeline.core.settings import RedisSettings
 
 HOST = "127.0.0.1"
@@ -165,8 +165,7 @@ def _has_keeper(files: EmbeddedFiles) -> bool:
 
 
 def _start_keeper(files: EmbeddedFiles) -> None:
-    program = find_redis_server()
-    _check_data_is_not_newer(files, program)
+    program = _program_for(files)
     password = _password(files)
     port = _port_to_use(files, password)
     _write_private(files.config, _config(files, port, password))
@@ -184,14 +183,19 @@ def _start_keeper(files: EmbeddedFiles) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _check_data_is_not_newer(files: EmbeddedFiles, program: RedisServerProgram) -> None:
-    """An old server would not see a newer one's data, and begin empty."""
-    if files.aof_directory.exists() and program.version < _FIRST_WITH_AOF_DIRECTORY:
-        version = ".".join(map(str, program.version))
-        raise EmbeddedRedisError(
-            f"{files.directory} was written by Redis 7 or newer and {program.path} is {version}, which can't read it;"
-            " put a newer redis-server on PATH, or set TEMPAGG_REDIS_DIR"
-        )
+def _program_for(files: EmbeddedFiles) -> RedisServerProgram:
+    """The preferred server that can read the data: an old one would not see a newer one's, and begin empty."""
+    program = find_redis_server()
+    if not files.aof_directory.exists():
+        return program
+    for candidate in find_redis_servers():
+        if candidate.version >= _FIRST_WITH_AOF_DIRECTORY:
+            return candidate
+    version = ".".join(map(str, program.version))
+    raise EmbeddedRedisError(
+        f"{files.directory} was written by Redis 7 or newer and {program.path} is {version}, which can't read it;"
+        " put a newer redis-server on PATH, or set TEMPAGG_REDIS_DIR"
+    )
 
 
 def _port_to_use(files: EmbeddedFiles, password: str) -> int:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from tempagg_pipeline.core import embedded_redis as module
 from tempagg_pipeline.core.embedded_redis import EmbeddedFiles, embedded_redis, running_endpoint
 from tempagg_pipeline.core.redis_connection import QueueUnavailableError, check_server, connect
+from tempagg_pipeline.core.redis_server import find_redis_servers
 from tempagg_pipeline.core.settings import RedisSettings
 from tempagg_pipeline_tests.servers.processes import wait_until
 from tempagg_pipeline_tests.servers.redis import redis_program
@@ -129,10 +130,26 @@ def test_only_its_owner_can_read_the_password_and_no_command_line_shows_it(setti
         assert password not in repr(running) + files.log.read_text() + module.cli_command(settings)
 
 
+def test_data_of_an_older_server_is_taken_over_by_a_newer_one_and_then_kept_by_it(
+    settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest, *_, newest = sorted([*find_redis_servers()] * 2, key=lambda program: program.version)
+    if not oldest.version < (7, 0) <= newest.version:
+        pytest.skip("only Python 3.11 has a wheel of Redis 6.2")
+    for preferred in (oldest, newest, oldest):
+        monkeypatch.setattr(module, "find_redis_server", lambda program=preferred: program)
+        with embedded_redis(settings):
+            connect(settings).rpush("temperature_job", "a.csv")
+            pushed = connect(settings).lrange("temperature_job", 0, -1)
+        wait_until(lambda: is_stopped(settings), "the keeper has gone")
+    assert pushed == [b"a.csv"] * 3
+
+
 def test_data_of_a_newer_server_is_never_ignored(settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     EmbeddedFiles(settings.embedded_dir).aof_directory.mkdir(parents=True)
     old = module.RedisServerProgram(Path("/usr/bin/redis-server"), (6, 2, 14))
     monkeypatch.setattr(module, "find_redis_server", lambda: old)
+    monkeypatch.setattr(module, "find_redis_servers", lambda: [old])
     with (
         pytest.raises(module.EmbeddedRedisError, match=r"written by Redis 7 or newer and .* is 6\.2\.14"),
         embedded_redis(settings),
