@@ -62,7 +62,7 @@ def demo() -> None:
 @click.option("--port", default=3000, show_default=True, help="Port of the web server, on loopback.")
 def ui(port: int) -> None:
     """Start Dagster's UI and daemon on the local instance, until Ctrl-C."""
-    from tempagg_pipeline.core.embedded_redis import embedded_redis
+    from tempagg_pipeline.core.embedded_redis import cli_command, embedded_redis
     from tempagg_pipeline.core.settings import settings
 
     home = prepare_home()
@@ -71,6 +71,8 @@ def ui(port: int) -> None:
     with embedded_redis(settings().redis), sole_daemon(home) as is_sole:
         if not is_sole:
             raise click.ClickException(f"a daemon of {home} runs already: end the other `tempagg` first")
+        if settings().redis.is_embedded:
+            click.echo(f"Redis: {cli_command(settings().redis)}")
         click.echo(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C ends it; history is kept in {home})")
         command = ["dagster", "dev", *workspace_options(), "-h", "127.0.0.1", "-p", str(port)]
         with warm_runs(home), child(command) as process:
