@@ -5,8 +5,10 @@
 #   deploy/azure.sh [--plan] all       every step from group to smoke
 #   deploy/azure.sh --plan teardown    with --plan, prints every command and runs none
 #
-# Each step may be run again: what exists is kept. Names are in deploy/azure.env (see azure.env.example).
+# Each step may be run again: what exists is kept. Names are in deploy/azure.env (see azure.env.example), or in the file
+# that AZURE_ENV names.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly NAMESPACE=tempagg
@@ -39,7 +41,7 @@ main() {
 }
 
 usage() {
-  sed -n '4,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '4,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 # --- steps -----------------------------------------------------------------------------------------------------------
@@ -87,9 +89,10 @@ step_storage() {
 
 step_upload() {
   # Who creates an account may not read its blobs yet; it takes a while until a role works everywhere.
-  local me
+  local me scope
   ask me USER-ID az ad signed-in-user show --query id --output tsv
-  grant User "$me" 'Storage Blob Data Contributor' "$(container_scope "$CONTAINER")"
+  scope=$(container_scope "$CONTAINER")
+  grant User "$me" 'Storage Blob Data Contributor' "$scope"
   retry run az storage blob upload-batch --account-name "$STORAGE" --auth-mode login --destination "$CONTAINER" \
     --source "$CSV_FOLDER" --pattern '*.csv' --overwrite true --no-progress
 }
@@ -141,11 +144,13 @@ step_identities() {
     --query principalId --output tsv
   ask platform PLATFORM-PRINCIPAL az identity show --name tempagg-platform --resource-group "$RESOURCE_GROUP" \
     --query principalId --output tsv
-  grant ServicePrincipal "$runs" 'Storage Blob Data Contributor' "$(container_scope "$CONTAINER")"
-  grant ServicePrincipal "$runs" 'Storage Blob Data Contributor' "$(container_scope "$LOGS_CONTAINER")"
-  grant ServicePrincipal "$platform" 'Storage Blob Data Reader' "$(container_scope "$LOGS_CONTAINER")"
+  local account data logs
+  account=$(storage_scope) data=$(container_scope "$CONTAINER") logs=$(container_scope "$LOGS_CONTAINER")
+  grant ServicePrincipal "$runs" 'Storage Blob Data Contributor' "$data"
+  grant ServicePrincipal "$runs" 'Storage Blob Data Contributor' "$logs"
+  grant ServicePrincipal "$platform" 'Storage Blob Data Reader' "$logs"
   # For links to logs in the UI, which are signed for what the identity may read anyway.
-  grant ServicePrincipal "$platform" 'Storage Blob Delegator' "$(storage_scope)"
+  grant ServicePrincipal "$platform" 'Storage Blob Delegator' "$account"
 }
 
 step_database() {
@@ -277,7 +282,9 @@ storage_scope() {
 }
 
 container_scope() {
-  echo "$(storage_scope)/blobServices/default/containers/$1"
+  local account
+  account=$(storage_scope)
+  echo "$account/blobServices/default/containers/$1"
 }
 
 ensure_namespace() {
@@ -329,14 +336,14 @@ tag() {
 }
 
 load_names() {
-  local file=deploy/azure.env
-  [[ -f $file ]] || file=deploy/azure.env.example
+  local chosen=${AZURE_ENV:-deploy/azure.env} file=deploy/azure.env.example
+  [[ ! -f $chosen ]] || file=$chosen
   local name value
   while IFS='=' read -r name value; do
     # What the environment says goes before the file.
     [[ $name =~ ^[A-Z_]+$ && -z ${!name:-} ]] && declare -gr "$name=$value"
   done < "$file"
-  [[ -n $PLAN || $file == deploy/azure.env ]] || {
+  [[ -n $PLAN || $file == "$chosen" ]] || {
     echo "Copy deploy/azure.env.example to deploy/azure.env and choose names first." >&2
     exit 2
   }
