@@ -4,21 +4,26 @@ Both are off until somebody turns them on; where producers push file names thems
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from tempagg_pipeline.core.inventory import Inventory
 from tempagg_pipeline.core.locations import raw_name
-from tempagg_pipeline.core.object_store import StoreUnavailableError
+from tempagg_pipeline.core.object_store import ObjectInfo, StoreUnavailableError
 from tempagg_pipeline.core.work_queue import QueueUnavailableError
 from tempagg_pipeline.orchestration.partitions import PARTITIONS_NAME, add_requests
 from tempagg_pipeline.orchestration.resources import TemperatureQueue, TemperatureStore
 
+if TYPE_CHECKING:
+    from tempagg_pipeline.core.work_queue import WorkQueue
+
 _LOOK_EVERY_SECONDS = 60
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_LISTED_LATE = timedelta(minutes=2)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dg.op
@@ -55,48 +60,72 @@ def new_files_sensor(
 ) -> dg.SensorResult:
     """Registers new locations and puts new or changed files on the queue. Lists the container once a tick."""
     seen = _Seen.parse(context.cursor)
+    known = set(context.instance.get_dynamic_partitions(PARTITIONS_NAME))
     try:
         inventory = temperature_store.inventory()
-        new = seen.newer(inventory)
         with temperature_queue.open() as queue:
-            queue.enqueue(raw_name(location) for location in new)
+            files = _files_to_enqueue(seen, inventory, known, queue)
+            queue.enqueue(files)
     except (StoreUnavailableError, QueueUnavailableError) as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-    known = set(context.instance.get_dynamic_partitions(PARTITIONS_NAME))
     return dg.SensorResult(
         dynamic_partitions_requests=add_requests(sorted(inventory.raw.keys() - known)),
-        skip_reason=f"{len(new):,} of {len(inventory.raw):,} files were new or changed and are on the queue",
-        cursor=str(seen.after(inventory)),
+        skip_reason=f"{len(files):,} of {len(inventory.raw):,} files were new or changed and are on the queue",
+        cursor=str(_Seen.all_of(inventory)),
     )
+
+
+def _files_to_enqueue(
+    seen: "_Seen | None", inventory: Inventory, known: Collection[str], queue: "WorkQueue"
+) -> Sequence[str]:
+    """Names of raw files that changed since the last look; at the first look, of those without an up-to-date result.
+
+    A file that nobody knew is new, whatever its time: one that was moved or copied here may keep an old one.
+    """
+    from tempagg_pipeline.core.catch_up import files_to_catch_up
+
+    if seen is None:
+        return files_to_catch_up(inventory, queue)
+    changed = seen.newer(inventory)
+    return [raw_name(location) for location in sorted(changed | (inventory.raw.keys() - known))]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """Up to when changes were seen. Several files may change within one tick of the store's clock: those are named."""
+    """What the last look saw: all changes up to a time, and which versions there were of what changed shortly before.
 
-    until: datetime = _LONG_AGO
-    at_that_time: Sequence[str] = field(default=())
+    The last minutes are compared by version, for two changes may fall into one tick of the store's clock, and a change
+    may be listed a moment later than its time says.
+    """
+
+    until: datetime
+    versions: Mapping[str, str]
 
     @classmethod
-    def parse(cls, text: str | None) -> "_Seen":
-        if not text:
-            return cls()
-        cursor = json.loads(text)
-        return cls(datetime.fromisoformat(cursor["until"]), tuple(cursor["at_that_time"]))
+    def parse(cls, text: str | None) -> "_Seen | None":
+        try:
+            cursor = json.loads(text or "")
+            return cls(datetime.fromisoformat(cursor["until"]), cursor["versions"])
+        except (ValueError, KeyError):
+            return None
+
+    @classmethod
+    def all_of(cls, inventory: Inventory) -> "_Seen":
+        until = max((_changed(raw) for raw in inventory.raw.values()), default=_LONG_AGO)
+        recent = {name: raw.etag for name, raw in inventory.raw.items() if _changed(raw) > until - _LISTED_LATE}
+        return cls(until, recent)
 
     def __str__(self) -> str:
-        return json.dumps({"until": self.until.isoformat(), "at_that_time": list(self.at_that_time)})
+        return json.dumps({"until": self.until.isoformat(), "versions": self.versions})
 
-    def newer(self, inventory: Inventory) -> list[str]:
-        """Locations whose raw file changed after that."""
-        named = set(self.at_that_time)
-        return sorted(
+    def newer(self, inventory: Inventory) -> set[str]:
+        """Locations whose raw file changed since."""
+        return {
             location
             for location, raw in inventory.raw.items()
-            if (raw.modified or _LONG_AGO) > self.until or (raw.modified == self.until and location not in named)
-        )
+            if _changed(raw) > self.until - _LISTED_LATE and raw.etag != self.versions.get(location)
+        }
 
-    def after(self, inventory: Inventory) -> "_Seen":
-        """What a next look need not see again."""
-        until = max([self.until, *(raw.modified for raw in inventory.raw.values() if raw.modified)])
-        return _Seen(until, sorted(name for name, raw in inventory.raw.items() if raw.modified == until))
+
+def _changed(raw: ObjectInfo) -> datetime:
+    return raw.modified or _LONG_AGO
