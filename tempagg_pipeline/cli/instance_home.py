@@ -83,6 +83,8 @@ def warm_runs(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Have runs of the instance start warm while the context is open."""
     socket = socket_of(str(home))
     command = ["python", "-m", "tempagg_pipeline.orchestration.warm_runs", str(socket), "tempagg_pipeline.definitions"]
+    with open_instance():
+        pass  # makes the databases: this process and the daemon would spoil them, were both to do it at one time
     with child(command, home / "warm_runs.log") as process:
         yield process
 
