@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 
 _SUMMARY_COLUMNS = ("location", "hours", "readings", "missing", "min °C", "mean °C", "max °C", "output")
 
+_DAYS, _SHARE, _COUNT = click.FloatRange(0.001, 36_525), click.FloatRange(0, 1), click.IntRange(0)
+
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--days", default=7.0, show_default=True, help="Length; 1,440 rows a day.")
+@click.option("--days", default=7.0, type=_DAYS, show_default=True, help="Length; 1,440 rows a day.")
 @click.option("--start", type=click.DateTime(), default="2024-01-01", show_default=True, help="First timestamp.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same file.")
-@click.option("--gaps", default=0.0, show_default=True, help="Share of minutes without a reading, 0 to 1.")
-@click.option("--outages", default=0, show_default=True, help="Stretches of one to six hours without any row.")
+@click.option("--gaps", default=0.0, type=_SHARE, show_default=True, help="Share of minutes without a reading, 0 to 1.")
+@click.option(
+    "--outages", default=0, type=_COUNT, show_default=True, help="Stretches of one to six hours without any row."
+)
 def sample(file: Path, days: float, start: datetime, seed: int, gaps: float, outages: int) -> None:
     """Write a made-up raw CSV to FILE, of any length."""
     from tempagg_pipeline.core.sample import SampleSpec, sample_csv

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -75,7 +76,15 @@ def sole_daemon(home: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        _create_tables(home)
         yield True
+
+
+def _create_tables(home: Path) -> None:
+    """Have SQLite's tables there before processes start that would create them all at once, which breaks them."""
+    import dagster as dg
+
+    dg.DagsterInstance.from_config(str(home)).dispose()
 
 
 @contextmanager
@@ -105,9 +114,20 @@ def child(
             start_new_session=log is not None,
         )
         try:
-            yield process
+            with _sigterm_unwinds():
+                yield process
         finally:
             _end(process)
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM end the context as Ctrl-C does: by default it would end this process and orphan its children."""
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
