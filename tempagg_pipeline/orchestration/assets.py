@@ -35,7 +35,7 @@ raw_temperature = dg.AssetSpec(
         data version is that of the content: the same bytes uploaded again leave the hourly partition fresh.
     """),
     group_name=GROUP,
-    kinds={"csv", "azureblobstorage"},
+    kinds={"csv"},
     code_version=RAW_CODE_VERSION,
     metadata={"dagster/column_schema": RAW_SCHEMA, "dagster/io_manager_key": IO_MANAGER},
     skippable=True,

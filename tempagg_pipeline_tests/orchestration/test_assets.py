@@ -102,8 +102,8 @@ def test_the_hourly_partition_shows_a_chart_and_a_preview(workplace: Workplace, 
     chart, preview = metadata["chart"], metadata["preview"]
 
     assert isinstance(chart, dg.MarkdownMetadataValue)
-    assert chart.value.startswith("![hourly mean")
-    assert "(data:image/svg+xml;base64," in chart.value
+    assert chart.value.startswith("![mean in °C]")
+    assert "(data:image/svg+xml," in chart.value
     assert isinstance(preview, dg.TableMetadataValue)
     assert preview.records[0].data["Datetime"] == "2024-01-01 00:00:00"
     assert preview.records[0].data["mean"] == pytest.approx(EXPECTED.table.mean[0], abs=1e-4)
