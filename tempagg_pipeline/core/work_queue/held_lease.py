@@ -32,9 +32,14 @@ class HeldLease:
         return False
 
     def complete(self, names: Sequence[str]) -> None:
-        """The items are done: they leave the queue. Items that meanwhile were given to another are let be."""
+        """The items are done: they leave the queue.
+
+        Those that meanwhile were given to another are let be, and pushed once more: a worker that was frozen for longer
+        than its lease may have replaced the other's output by one of an older file. If not, the look costs little.
+        """
         self._forget(names)
-        self._queue.complete(self._token, names)
+        completed = set(self._queue.complete(self._token, names))
+        self._queue.enqueue(name for name in names if name not in completed)
 
     def fail(self, reasons: Mapping[str, str], *, permanent: bool) -> None:
         """The items failed, for these reasons: they are tried again later, or are dead letters at once if permanent."""

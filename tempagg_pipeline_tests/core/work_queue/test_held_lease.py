@@ -117,6 +117,19 @@ def test_a_late_worker_changes_nothing_of_anothers_lease(queue: TimedQueue):
     assert queue.stats().dead == 0
 
 
+def test_what_a_late_worker_wrote_is_checked_once_more(queue: TimedQueue):
+    token = claimed(queue, ["a.csv"])
+    with held(queue, token, ["a.csv"]) as late:
+        queue.release(token)
+        other = queue.claim(1, owner="another")
+        assert other is not None
+        queue.complete(other.token, ["a.csv"])
+
+        late.complete(["a.csv"])
+
+    assert queue.peek() == ["a.csv"]
+
+
 def test_what_was_not_worked_on_goes_back_as_if_never_claimed(queue: TimedQueue):
     with held(queue, claimed(queue)) as lease:
         lease.complete(["a.csv"])
