@@ -14,6 +14,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -111,6 +112,7 @@ with warnings.catch_warnings():
 
 def _tick(instance: dg.DagsterInstance, queue: WorkQueue, cursor: Cursor, config: QueueSettings) -> dg.SensorResult:
     runs = _look_after(instance, queue)
+    _end_silent(instance, queue, config.lease_seconds)
     queue.reclaim_expired()
     live = [lease for lease in queue.leases(_LEASES_LOOKED_AT) if lease.token in runs or _is_a_sensors(lease)]
     stats = queue.stats() if live else _stats_when_there_is_work(queue, config.sensor_wait_seconds)
@@ -135,9 +137,6 @@ def _stats_when_there_is_work(queue: WorkQueue, limit_seconds: float) -> QueueSt
 def _look_after(instance: dg.DagsterInstance, queue: WorkQueue) -> Mapping[str, dg.DagsterRun]:
     """Renew the leases of runs that wait for their start, even expired ones; end those of runs that are over.
 
-    A run whose worker let its lease expire counts as over, whatever Dagster has been told: a worker that was killed
-    together with the process that watched it would keep a place among the runs for ever.
-
     Returns:
         the runs that leases belong to, by token.
     """
@@ -151,10 +150,29 @@ def _look_after(instance: dg.DagsterInstance, queue: WorkQueue) -> Mapping[str, 
             queue.release(lease.token, reason=f"run {run.run_id} ended: {run.status.value}")
         elif run.status in _RUN_WAITS:
             queue.extend(lease.token)
-        elif lease.expires_in_seconds < 0:
-            queue.release(lease.token, reason=f"run {run.run_id} was silent for longer than its lease")
-            instance.report_run_failed(run, "Its worker let the lease of its files expire: it is taken for dead.")
     return runs
+
+
+def _end_silent(instance: dg.DagsterInstance, queue: WorkQueue, lease_seconds: float) -> None:
+    """Have runs counted as failed that for a lease's time have kept no lease alive and written no event.
+
+    A worker that was killed together with the process that watched it would else keep a place among the runs for ever.
+    """
+    before = datetime.now(UTC) - timedelta(seconds=lease_seconds)
+    wanted = dg.RunsFilter(job_name=fan_out.name, statuses=[dg.DagsterRunStatus.STARTED], updated_before=before)
+    started = [run for run in instance.get_runs(wanted) if LEASE_TAG in run.tags]
+    alive = {lease.token for lease in queue.leases(_LEASES_LOOKED_AT) if lease.expires_in_seconds > 0}
+    for run in started:
+        token = run.tags[LEASE_TAG]
+        if token not in alive and _last_event(instance, run) < before.timestamp():
+            queue.release(token, reason=f"run {run.run_id} was silent for longer than its lease")
+            instance.report_run_failed(run, "Its worker keeps no lease alive: it is taken for dead.")
+
+
+def _last_event(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
+    """When the run wrote an event last, in seconds since the epoch."""
+    records = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+    return max((record.timestamp for record in records), default=0.0)
 
 
 def _is_a_sensors(lease: LeaseInfo) -> bool:

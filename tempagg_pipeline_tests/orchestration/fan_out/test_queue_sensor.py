@@ -4,11 +4,13 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import dagster as dg
 import pytest
+from dagster._core.storage.runs.schema import RunsTable
 
 from tempagg_pipeline.core.settings import settings
 from tempagg_pipeline.core.work_queue import QueueStats, WorkQueue
@@ -246,20 +248,60 @@ def test_an_old_cursor_put_back_by_hand_stops_nothing(site: Site):
     assert tokens_of(answer)[0].endswith("-2")
 
 
+def runs_of_long_ago(site: Site, answer: Tick) -> list[dg.DagsterRun]:
+    """Runs of an answer, as if they had started two hours ago."""
+    runs = start_runs(site, answer, Status.STARTED)
+    with site.instance.run_storage.connect() as connection:  # pyright: ignore[reportAttributeAccessIssue]
+        connection.execute(
+            RunsTable.update()
+            .where(RunsTable.c.run_id.in_([run.run_id for run in runs]))
+            .values(update_timestamp=datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=2))
+        )
+    return runs
+
+
+def statuses(site: Site, runs: Sequence[dg.DagsterRun]) -> set[Status]:
+    return {run.status for run in site.instance.get_runs(dg.RunsFilter([run.run_id for run in runs]))}
+
+
 def test_runs_whose_workers_died_unnoticed_give_back_files_and_places(site: Site):
     """A worker was killed together with the process that watched it, as when a machine fails."""
     site.push(*names(3))
     answer = site.tick()
-    runs = start_runs(site, answer, Status.STARTED)
+    runs = runs_of_long_ago(site, answer)
     for token, files in zip(tokens_of(answer), files_of(answer), strict=True):
         site.queue.start(token, files, owner="run")
+    site.tick()
+    assert statuses(site, runs) == {Status.STARTED}  # its worker beats
     let_pass(site, 600)
     assert site.tick().run_requests == []
     let_pass(site, 600)
 
     assert sorted(handed_out(site.tick())) == names(3)
-    ended = site.instance.get_runs(dg.RunsFilter([run.run_id for run in runs]))
-    assert [run.status for run in ended] == [Status.FAILURE] * 3
+    assert statuses(site, runs) == {Status.FAILURE}
+
+
+def test_a_run_whose_worker_died_with_nothing_left_to_do_ends_too(site: Site):
+    site.push("temperature1.csv")
+    answer = site.tick()
+    runs = runs_of_long_ago(site, answer)
+    site.queue.complete(tokens_of(answer)[0], ["temperature1.csv"])
+
+    site.tick()
+
+    assert statuses(site, runs) == {Status.FAILURE}
+
+
+def test_a_run_that_has_just_settled_its_last_file_may_end_in_peace(site: Site):
+    site.push("temperature1.csv")
+    answer = site.tick()
+    [run] = runs_of_long_ago(site, answer)
+    site.queue.complete(tokens_of(answer)[0], ["temperature1.csv"])
+    site.instance.report_engine_event("the last file's history is stored", run)
+
+    site.tick()
+
+    assert statuses(site, [run]) == {Status.STARTED}
 
 
 def test_leases_that_nobody_renews_do_not_stop_the_sensor(site: Site):
