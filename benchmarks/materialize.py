@@ -33,11 +33,10 @@ stations = dg.DynamicPartitionsDefinition(name="location")
 @dg.multi_asset(
     specs=[dg.AssetSpec("raw_temperature"), dg.AssetSpec("hourly_temperature", deps=["raw_temperature"])],
     partitions_def=stations,
-    can_subset=True,
 )
-def temperature(context: dg.AssetExecutionContext):
-    for key in context.selected_asset_keys:
-        yield dg.MaterializeResult(key)
+def temperature():
+    yield dg.MaterializeResult("raw_temperature")
+    yield dg.MaterializeResult("hourly_temperature")
 
 
 defs = dg.Definitions(assets=[temperature], executor=dg.in_process_executor)
