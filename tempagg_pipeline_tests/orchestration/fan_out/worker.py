@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._core.instance import InstanceRef
 
 from tempagg_pipeline.core.processing import LocationProcessor, Processed
+from tempagg_pipeline.core.settings import settings
 from tempagg_pipeline.definitions import defs
 from tempagg_pipeline.orchestration.fan_out import fan_out
 
@@ -18,6 +19,7 @@ def execute_until_killed(
 ) -> None:
     """Execute a run in this process; it is killed when it comes to a location, as by the kernel for its memory."""
     os.environ.update(env)
+    settings.cache_clear()  # the process this one was forked from may have read others
     process = LocationProcessor.process
 
     def process_or_die(processor: LocationProcessor, location: str, **options: Any) -> Processed | None:
