@@ -5,8 +5,6 @@
 #   make check  static checks alone
 
 PYTHON ?= python3
-# Where it is set, every process would compile all that it imports anew: seconds each.
-unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
