@@ -34,7 +34,7 @@ import dagster as dg
 
 from benchmarks import original_job
 from benchmarks.fan_out_timeline import Fan, RunTimes, fan_of, queue_ticks
-from tempagg_pipeline.cli.instance_home import child, warm_runs, workspace_options
+from tempagg_pipeline.cli.instance_home import child, sole_daemon, warm_runs, workspace_options
 from tempagg_pipeline.core.locations import HOURLY_SUFFIX
 from tempagg_pipeline.core.object_store import ObjectStore, open_store
 from tempagg_pipeline.core.redis_connection import RedisClient
@@ -140,6 +140,7 @@ def running_plant(directory: Path) -> Iterator[Plant]:
         env = {**blobs.env, **redis.env, "DAGSTER_HOME": str(home), "TEMPAGG_CONTAINER": original_job.CONTAINER}
         os.environ.update(env)
         client = redis.client()
+        stack.enter_context(sole_daemon(home))
         warm = stack.enter_context(warm_runs(home))
         daemon = stack.enter_context(child(["dagster-daemon", "run", *workspace_options()], home / "daemon.log"))
         plant = Plant(

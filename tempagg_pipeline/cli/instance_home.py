@@ -89,11 +89,9 @@ def _create_tables(home: Path) -> None:
 
 @contextmanager
 def warm_runs(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Have runs of the instance start warm while the context is open."""
+    """Have runs of the instance start warm while the context is open; open ``sole_daemon`` around it."""
     socket = socket_of(str(home))
     command = ["python", "-m", "tempagg_pipeline.orchestration.warm_runs", str(socket), "tempagg_pipeline.definitions"]
-    with open_instance():
-        pass  # makes the databases: this process and the daemon would spoil them, were both to do it at one time
     with child(command, home / "warm_runs.log") as process:
         yield process
 

@@ -20,14 +20,18 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-_PACKAGE = __name__.partition(".")[0]
+# Not from __name__: that is "__main__" where this runs.
+_PACKAGE = (__package__ or "").partition(".")[0]
+_THIS_MODULE = f"{__package__}.warm_runs"
 _REQUEST_BYTES = 64 * 1024
 _BACKLOG = 64
+_ANSWER_SECONDS = 5.0
 _STOP_SECONDS = 10
 _ORDERLY_END = signal.SIGINT
 """As Dagster's code server does it: steps clean up; the run is cancelled, or failed when nobody asked for it."""
@@ -36,9 +40,8 @@ _ORDERLY_END = signal.SIGINT
 class WarmRuns:
     """Serves requests until SIGTERM or SIGINT."""
 
-    def __init__(self, listener: socket.socket, module: str) -> None:
+    def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._module = module
         self._runs: dict[int, tuple[str, str]] = {}
         """Run id and arguments, by the child's process id."""
         self._sources = _source_stamps()
@@ -61,7 +64,7 @@ class WarmRuns:
                     key.data()
                 self._reap()
                 if self._is_stale and not self._runs:
-                    os.execv(sys.executable, [sys.executable, "-m", __name__, *sys.argv[1:]])  # noqa: S606
+                    os.execv(sys.executable, [sys.executable, "-m", _THIS_MODULE, *sys.argv[1:]])  # noqa: S606
         self._stop_children()
 
     def _end(self, *_: object) -> None:
@@ -69,15 +72,18 @@ class WarmRuns:
 
     def _answer(self) -> None:
         connection, _ = self._listener.accept()
-        with connection, connection.makefile("rwb") as stream:
-            request = json.loads(stream.readline())
-            if "execute" in request:
-                accepted = self._execute(request["execute"], request["arguments"])
-            elif "terminate" in request:
-                accepted = self._terminate(request["terminate"])
-            else:
-                accepted = self._child_of(request["knows"]) is not None
+        connection.settimeout(_ANSWER_SECONDS)
+        # A client that is silent, talks nonsense or is gone is its own loss: the others are served.
+        with suppress(OSError, ValueError, KeyError), connection, connection.makefile("rwb") as stream:
+            accepted = self._act_upon(json.loads(stream.readline()))
             stream.write(json.dumps({"accepted": accepted}).encode() + b"\n")
+
+    def _act_upon(self, request: Mapping[str, str]) -> bool:
+        if "execute" in request:
+            return self._execute(request["execute"], request["arguments"])
+        if "terminate" in request:
+            return self._terminate(request["terminate"])
+        return self._child_of(request["knows"]) is not None
 
     def _execute(self, run_id: str, arguments: str) -> bool:
         self._is_stale = self._is_stale or _source_stamps() != self._sources
@@ -146,9 +152,11 @@ def socket_of(dagster_home: str) -> Path:
 
 
 def request(path: Path, content: dict[str, str]) -> bool:
-    """Send a request; false when it was declined, or nobody listens."""
+    """Send a request; false when it was declined, nobody listens, or no answer came within five seconds."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
+            # Should an answer come too late, the run is started twice; Dagster ignores the second start.
+            connection.settimeout(_ANSWER_SECONDS)
             connection.connect(str(path))
             with connection.makefile("rwb") as stream:
                 stream.write(json.dumps(content).encode() + b"\n")
@@ -188,9 +196,9 @@ def _source_stamps() -> dict[str, int]:
 def _warm_up(module: str) -> None:
     """Import what a run needs, by doing what a run does first."""
     import dagster as dg
-    import dagster._cli.api
 
-    import_module(module)
+    for name in ("dagster._cli.api", "redis", f"{_PACKAGE}.orchestration.event_rows", module):
+        import_module(name)
     with dg.DagsterInstance.get() as instance:
         instance.get_runs_count()
 
@@ -204,7 +212,7 @@ def main() -> None:
         listener.bind(str(path))
         path.chmod(0o600)
         listener.listen(_BACKLOG)
-        WarmRuns(listener, module).serve()
+        WarmRuns(listener).serve()
     path.unlink(missing_ok=True)
 
 

@@ -5,14 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from tempagg_pipeline.orchestration.warm_runs import _source_stamps, request, socket_of
+from tempagg_pipeline.core import errors
+from tempagg_pipeline.orchestration.warm_runs import request, socket_of
 from tempagg_pipeline_tests.servers.processes import running, wait_until
 
 _INSTANCE = """
@@ -124,14 +124,34 @@ def test_runs_under_way_end_in_order_when_the_warm_process_ends(server: subproce
         assert "interrupted" in _messages(instance, _only_run(instance))
 
 
-def test_changed_sources_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    module = tmp_path / "loaded.py"
-    module.write_text("")
-    monkeypatch.setitem(sys.modules, "tempagg_pipeline.loaded", type(sys)("loaded"))
-    sys.modules["tempagg_pipeline.loaded"].__file__ = str(module)
-    before = _source_stamps()
-    os.utime(module, ns=(time.time_ns(), before[str(module)] + 1))
-    assert _source_stamps() != before
+def test_a_client_that_talks_nonsense_harms_no_other(server: subprocess.Popen[bytes], home: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(socket_of(str(home))))
+        client.sendall(b"nonsense\n")
+    assert not request(socket_of(str(home)), {"knows": "nobody"})
+    assert server.poll() is None
+
+
+def test_a_change_of_the_sources_is_declined_once_and_then_loaded(
+    server: subprocess.Popen[bytes], home: Path, touched_source: Callable[[], None]
+) -> None:
+    def execute() -> bool:
+        return request(socket_of(str(home)), {"execute": "no run", "arguments": "nothing that can be executed"})
+
+    assert execute()
+    touched_source()
+    assert not execute()
+    wait_until(execute, "the process to have started itself anew")
+    assert server.poll() is None
+
+
+@pytest.fixture
+def touched_source() -> Iterator[Callable[[], None]]:
+    """Makes a source file look changed; its time is put back afterwards."""
+    source = Path(errors.__file__)
+    before = source.stat().st_mtime_ns
+    yield lambda: os.utime(source, ns=(before, before + 1))
+    os.utime(source, ns=(before, before))
 
 
 def test_a_request_that_nobody_hears_is_declined(tmp_path: Path) -> None:
